@@ -1,0 +1,58 @@
+"""Objectives made of objectives."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from objectives.errors import InputError
+from objectives.objective import Objective, Traits
+
+
+class Weighted(nn.Module):
+    """A weighted sum of objectives that fit one record.
+
+    sum_k weight_k * loss_k
+
+    Args:
+        terms: The objectives by name; each keeps its own hyperparameters.
+        weights: Weight of each term by name; 1 where none is given.
+
+    Returns:
+        The weighted loss, one value per example where the terms have one, and each term's mean
+        loss and metrics under its name.
+
+    Raises:
+        InputError: A weight names no term.
+    """
+
+    def __init__(
+        self,
+        *,
+        terms: Mapping[str, Objective],
+        weights: Mapping[str, Annotated[float, Ge(0)]],
+    ):
+        super().__init__()
+        if unknown := weights.keys() - terms.keys():
+            raise InputError(f"weights.{min(unknown)} names no term (terms: {', '.join(terms)}).")
+        self.terms = nn.ModuleDict(terms)
+        self.weights = {name: weights.get(name, 1.0) for name in terms}
+        self.traits = Traits(
+            coupled=_first(term.traits.coupled for term in terms.values()),
+            surrogate=_first(term.traits.surrogate for term in terms.values()),
+            stochastic=_first(term.traits.stochastic for term in terms.values()),
+        )
+
+    def forward(self, **tensors: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        total, metrics = 0.0, {}
+        for name, term in self.terms.items():
+            values, shown = term.of_tensors(**tensors)
+            total = total + self.weights[name] * values
+            metrics[f"{name}_loss"] = values.detach().mean()
+            metrics |= {f"{name}_{key}": value for key, value in shown.items()}
+        return total, metrics
+
+
+def _first(reasons: object) -> str:
+    return next(filter(None, reasons), "")

@@ -1,0 +1,58 @@
+"""Policy-gradient objectives on replayed rollouts."""
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt, Lt
+from jaxtyping import Float
+from torch import Tensor
+
+from objectives.objective import Scalar
+
+
+def ppo(
+    logprobs: Float[Tensor, " batch"],
+    old_logprobs: Float[Tensor, " batch"],
+    advantages: Float[Tensor, " batch"],
+    returns: Float[Tensor, " batch"],
+    values: Float[Tensor, " batch"],
+    entropies: Float[Tensor, " batch"],
+    *,
+    epsilon: Annotated[Scalar, Gt(0), Lt(1)] = 0.2,
+    value_weight: Annotated[Scalar, Ge(0)] = 0.5,
+    entropy_weight: Annotated[Scalar, Ge(0)] = 0.01,
+) -> tuple[Float[Tensor, " batch"], dict[str, Tensor]]:
+    """Proximal policy optimisation, clipped, with a critic and an entropy bonus.
+
+    -min(r * A, clip(r, 1 - epsilon, 1 + epsilon) * A)
+        + value_weight * (V - R)^2 - entropy_weight * H,      r = exp(logprob - old_logprob)
+
+    Args:
+        logprobs: Log-probability of the action taken under the current policy, in nats.
+        old_logprobs: The same under the policy that acted.
+        advantages: Advantage estimates A.
+        returns: Targets R of the critic, in reward.
+        values: The critic's estimate V, in reward.
+        entropies: Entropy H of the current policy at the step, in nats.
+        epsilon: Half-width of the interval in which the ratio still has a gradient.
+        value_weight: Weight of the squared error; the common 0.5 makes it half of it.
+        entropy_weight: Weight of the entropy bonus.
+
+    Returns:
+        Loss per step; -A where the policy is the acting one and both weights are 0. Metrics: the
+        share of clipped ratios, KL(acting || current) by the k3 estimator in nats, the entropy.
+
+    Source:
+        Schulman et al. 2017, arXiv:1707.06347; KL estimator: Schulman 2020, "Approximating KL
+        Divergence".
+    """
+    log_ratio = logprobs - old_logprobs
+    ratio = log_ratio.exp()
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+    policy = -torch.minimum(ratio * advantages, clipped * advantages)
+    loss = policy + value_weight * (values - returns) ** 2 - entropy_weight * entropies
+    return loss, {
+        "clip_fraction": (ratio != clipped).float().mean(),
+        "kl": (ratio - 1 - log_ratio).detach().mean(),
+        "entropy": entropies.detach().mean(),
+    }

@@ -1,0 +1,114 @@
+"""Records: what a protocol's forward pass yields and an objective's arguments are named after.
+
+A record is a frozen dataclass of tensors without optional fields. Values that follow from the
+fields are properties, so an objective may ask for either. Field names are one vocabulary, the
+same for every task: `...logprobs` is per token, `...logprob` is summed over a sequence, and
+`index` is an example's position in the training set.
+"""
+
+from dataclasses import dataclass, fields
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Record:
+    """Base of all records."""
+
+
+@dataclass(frozen=True)
+class Labelled(Record):
+    """Class scores and class labels."""
+
+    logits: Float[Tensor, "batch classes"]
+    labels: Int[Tensor, " batch"]
+    index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Views(Record):
+    """Embeddings of two augmented views of each example."""
+
+    embeddings_1: Float[Tensor, "batch dim"]
+    embeddings_2: Float[Tensor, "batch dim"]
+    index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Predicted(Record):
+    """A point prediction and its target, both in standardised units."""
+
+    predictions: Float[Tensor, " batch"]
+    targets: Float[Tensor, " batch"]
+    index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Quantiles(Record):
+    """Predicted quantiles, one column a level, and the target, in standardised units."""
+
+    quantiles: Float[Tensor, "batch levels"]
+    targets: Float[Tensor, " batch"]
+    index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Preference(Record):
+    """Token log-probabilities of a chosen and a rejected response, in nats.
+
+    The masks are true on response tokens; the reference model carries no gradient.
+    """
+
+    chosen_logprobs: Float[Tensor, "batch time"]
+    rejected_logprobs: Float[Tensor, "batch time"]
+    ref_chosen_logprobs: Float[Tensor, "batch time"]
+    ref_rejected_logprobs: Float[Tensor, "batch time"]
+    chosen_mask: Bool[Tensor, "batch time"]
+    rejected_mask: Bool[Tensor, "batch time"]
+    index: Int[Tensor, " batch"]
+
+    @property
+    def chosen_logprob(self) -> Float[Tensor, " batch"]:
+        return _masked_sum(self.chosen_logprobs, self.chosen_mask)
+
+    @property
+    def rejected_logprob(self) -> Float[Tensor, " batch"]:
+        return _masked_sum(self.rejected_logprobs, self.rejected_mask)
+
+    @property
+    def ref_chosen_logprob(self) -> Float[Tensor, " batch"]:
+        return _masked_sum(self.ref_chosen_logprobs, self.chosen_mask)
+
+    @property
+    def ref_rejected_logprob(self) -> Float[Tensor, " batch"]:
+        return _masked_sum(self.ref_rejected_logprobs, self.rejected_mask)
+
+
+@dataclass(frozen=True)
+class Rollout(Record):
+    """Steps of an on-policy rollout, replayed under the current policy.
+
+    `advantages` and `returns` are those of the policy that acted; `values` are the current
+    critic's. Log-probabilities and entropies are in nats, returns in the environment's reward.
+    """
+
+    logprobs: Float[Tensor, " batch"]
+    old_logprobs: Float[Tensor, " batch"]
+    advantages: Float[Tensor, " batch"]
+    returns: Float[Tensor, " batch"]
+    values: Float[Tensor, " batch"]
+    entropies: Float[Tensor, " batch"]
+
+
+def field_names(record: type[Record]) -> set[str]:
+    """Everything that an objective may ask of this record by name: fields and properties."""
+    derived = {
+        name for cls in record.__mro__ for name, value in vars(cls).items()
+        if isinstance(value, property)
+    }
+    return {field.name for field in fields(record)} | derived
+
+
+def _masked_sum(values: Tensor, mask: Tensor) -> Tensor:
+    return values.masked_fill(~mask, 0.0).sum(dim=-1)

@@ -1,0 +1,1 @@
+"""How a run happens: the command line, the training loop, run directories, tracking."""

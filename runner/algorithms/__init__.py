@@ -1,0 +1,1 @@
+"""Algorithms: how one batch changes the model."""

@@ -1,0 +1,143 @@
+"""Experiments: from command-line overrides, through Hydra, to jobs."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from objectives.errors import InputError
+from runner import report
+from runner.catalogue import CONF, unknown
+from runner.job import Job, execute
+from runner.rundir import RunDir
+from runner.track.follow import following
+from sweeps.grid import UnknownKey, axes
+
+def run_experiments(arguments: list[str]) -> None:
+    """Run what the overrides and flags say; flags may stand anywhere.
+
+    Raises:
+        InputError: Something in them does not exist, fit or hold.
+    """
+    parsed = get_args_parser().parse_intermixed_args(arguments)
+    overrides = list(parsed.overrides)
+    sys.path.insert(0, os.getcwd())  # a user's own objectives are imported from here
+    with hydra_called(arguments, overrides), clear_errors(overrides):
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run_one)()
+
+
+def run_one(config: DictConfig) -> dict[str, float]:
+    """Hydra's task function: one composed config."""
+    composed = OmegaConf.merge({"hydra": HydraConfig.get()}, config)
+    job = Job.of(composed)
+    if HydraConfig.get().mode is RunMode.MULTIRUN:
+        return run_member(job, Console())
+    return run_alone(job, Console())
+
+
+def resume_run(given: str) -> None:
+    """Start a run again from its own directory, as it was composed then.
+
+    Args:
+        given: The directory, or the beginning of a signature in ./runs.
+
+    Raises:
+        InputError: There is no such run.
+    """
+    found = [Path(given)] if "/" in given else sorted(Path("runs").glob(f"{given}*/"))
+    runs = [run for run in map(RunDir, found) if run.exists()]
+    if len(runs) != 1:
+        raise InputError(f"{given} is {'no run' if not runs else 'several runs'}; see runs/.")
+    sys.path.insert(0, os.getcwd())
+    job, console = Job.again(runs[0]), Console()
+    if job.signature != runs[0].path.name:
+        console.print("code or data have changed since: this is another run", highlight=False)
+    run_alone(job, console)
+
+
+def run_alone(job: Job, console: Console) -> dict[str, float]:
+    """One job by itself, with its table."""
+    was_done = job.is_done()
+    console.print(job.name, highlight=False)
+    with following(job.config, console):
+        metrics = execute(job, console)
+    if was_done:
+        console.print("finished before: nothing to do", highlight=False)
+    report.print_run(console, metrics, str(job.directory.path))
+    return metrics
+
+
+def run_member(job: Job, console: Console) -> dict[str, float]:
+    """One job of a sweep: a line when it ends."""
+    metrics = execute(job, console)
+    shown = "  ".join(f"{k} {v:.4g}" for k, v in metrics.items() if k.startswith("test/"))
+    console.print(f"{job.name}  {shown}  {job.directory.path}", highlight=False, soft_wrap=True)
+    return metrics
+
+
+@contextmanager
+def hydra_called(arguments: list[str], overrides: list[str]) -> Iterator[None]:
+    """Call Hydra as it wants to be called: flags first, errors raised."""
+    flags = [argument for argument in arguments if argument not in overrides]
+    before = sys.argv, dict(os.environ)
+    sys.argv = [sys.argv[0], *flags, *overrides]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = before[0]
+        os.environ.clear()
+        os.environ.update(before[1])
+
+
+@contextmanager
+def clear_errors(overrides: list[str]) -> Iterator[None]:
+    """Say what is wrong with a config in one message."""
+    try:
+        yield
+    except MissingConfigException as error:
+        raise InputError(_missing_option(error)) from error
+    except UnknownKey as error:
+        raise InputError(_unknown_key(error.key, error.config)) from error
+    except ConfigCompositionException as error:
+        raise InputError(_failed_override(error, overrides)) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(str(error)) from error
+
+
+def _missing_option(error: MissingConfigException) -> str:
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    if not group or error.options is None:
+        return str(error)
+    return unknown(f"{group}={name}", name, sorted(error.options))
+
+
+def _failed_override(error: Exception, overrides: list[str]) -> str:
+    """Find the override of a key that the config does not have, by composing without it."""
+    for axis in axes(overrides):
+        if f"override '{axis.key}'" in str(error):
+            rest = [o for o in overrides if o not in axis.overrides]
+            with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+                return _unknown_key(axis.key, hydra.compose("config", rest))
+    return str(error)
+
+
+def _unknown_key(key: str, config: DictConfig) -> str:
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    known = [str(k) for k in node if k != "hydra"] if isinstance(node, DictConfig) else []
+    of = OmegaConf.to_container(config.objective) if "objective" in config else {}
+    own = [str(k) for k in of if not str(k).startswith("_")] if isinstance(of, dict) else []
+    message = unknown(f"the setting {key}", name, known)
+    objective = str(config.objective["_target_"]).rpartition(".")[2]
+    return f"{message}\nHyperparameters of {objective}: {', '.join(own) or 'none'}."

@@ -1,0 +1,149 @@
+"""From a resolved config to the parts of a run, checked before any work."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import hydra.utils
+import numpy as np
+import torch
+from hydra.errors import InstantiationException
+from torch.optim.lr_scheduler import LRScheduler
+
+from objectives.errors import InputError
+from objectives.objective import bind, check, fill, hyperparameters, objective_fields, title
+from objectives.records import field_names
+from runner import catalogue
+from runner.algorithms.descent import Descent
+from runner.learner import Learner
+from runner.settings import Settings
+from tasks.protocol import Protocol
+
+Factory = partial[Any]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The parts of a run, ready to train."""
+
+    settings: Settings
+    learner: Learner
+    algorithm: Descent
+    schedule: LRScheduler | None
+    total_steps: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.learner.protocol.steps_per_epoch
+
+    @cached_property
+    def evaluation_interval(self) -> int:
+        """Steps between two evaluations."""
+        return max(1, round(self.settings.evaluate_every * self.steps_per_epoch))
+
+
+def check_config(config: dict[str, Any]) -> tuple[Settings, torch.device, Factory, Factory]:
+    """What can be known to be wrong before data are read: settings, device, objective, protocol.
+
+    Raises:
+        InputError: Something in the config does not exist, fit or hold.
+    """
+    settings = Settings.of(config)
+    device = find_device(config["device"])
+    objective = check(instantiated(config, "objective"))
+    return settings, device, objective, choose_protocol(config, objective)
+
+
+def build(config: dict[str, Any]) -> Experiment:
+    """Make every part of a run.
+
+    Raises:
+        InputError: Something in the config does not exist, fit or hold.
+    """
+    settings, device, objective, protocol_factory = check_config(config)
+    data = instantiated(config["task"], "data")
+    seed_everything(settings.seed)
+    facts = settings.model_dump() | {"data": data, "device": device}
+    protocol: Protocol = fill(protocol_factory, facts | hyperparameters(objective))()
+    model = fill(instantiated(config, "model"), protocol.facts)().to(device)
+    if settings.compile:
+        model.compile()
+    bound = bind(objective, protocol.facts).to(device)
+    optimizer = instantiated(config, "optimizer")([*model.parameters(), *bound.parameters()])
+    learner = Learner(
+        model, protocol, bound, optimizer, device,
+        settings.accumulate, settings.clip, settings.precision,
+    )
+    total_steps = settings.steps or round(settings.epochs * protocol.steps_per_epoch)
+    schedule = instantiated(config, "schedule")(optimizer, max(total_steps, 1))
+    algorithm = instantiated(config, "algorithm")(learner)
+    protocol.prepare(model)
+    return Experiment(settings, learner, algorithm, schedule, total_steps)
+
+
+def choose_protocol(config: Mapping[str, Any], objective: Factory) -> Factory:
+    """The protocol of the task with the poorest record that has every field needed.
+
+    Raises:
+        InputError: No record of the task has them.
+    """
+    needed = objective_fields(objective)
+    protocols = instantiated(config["task"], "protocols")
+    records = {protocol: field_names(protocol.func.record) for protocol in protocols}
+    fitting = [protocol for protocol, fields in records.items() if fields.issuperset(needed)]
+    if fitting:
+        return min(fitting, key=lambda protocol: len(records[protocol]))
+    offers = "; ".join(
+        f"{p.func.record.__name__} without {', '.join(n for n in needed if n not in fields)}"
+        for p, fields in records.items()
+    )
+    fit = ", ".join(catalogue.fitting_objectives(config["task"]))
+    raise InputError(
+        f"objective {title(objective)} needs {', '.join(needed)}; this task yields {offers}.\n"
+        f"Objectives that fit it: {fit}."
+    )
+
+
+def instantiated(config: Mapping[str, Any], key: str) -> Any:
+    """Hydra's instantiation of one node, with what went wrong in one sentence.
+
+    Raises:
+        InputError: The target cannot be imported, or is called wrongly.
+    """
+    try:
+        return hydra.utils.instantiate(config[key], _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, InputError):
+            raise cause from None
+        reason = cause.__cause__ if cause is not None and cause.__cause__ else cause or error
+        raise InputError(f"{key} cannot be made: {str(reason).splitlines()[0]}") from error
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name; "auto" is the first GPU, or the CPU.
+
+    Raises:
+        InputError: There is no such device here.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if count else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    known = device is not None and device.type in ("cpu", "cuda")
+    if known and (device.type == "cpu" or (device.index or 0) < count):
+        return device
+    there = ", ".join(["auto", "cpu", *(f"cuda:{number}" for number in range(count))])
+    raise InputError(f"device={name} does not exist here (there are: {there}).")
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every global generator."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

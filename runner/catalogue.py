@@ -1,0 +1,151 @@
+"""What there is to run, read from YAML and syntax trees: nothing heavy is imported."""
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from objectives.errors import InputError
+from runner.identity import definition
+
+CONF = Path(__file__).parents[1] / "conf"
+GROUPS = {
+    "tasks": "task", "models": "model", "objectives": "objective", "optimizers": "optimizer",
+    "schedules": "schedule", "algorithms": "algorithm", "experiments": "experiment",
+}
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a config group: `name`, its line, and the file it is from."""
+
+    group: str
+    name: str
+    file: Path
+
+    @property
+    def text(self) -> str:
+        return self.file.read_text()
+
+    @property
+    def about(self) -> str:
+        """The first comment that is not a directive."""
+        comments = (line[1:].strip() for line in self.text.splitlines() if line.startswith("#"))
+        return next((line for line in comments if not line.startswith("@")), "")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return yaml.load(self.text, YAML) or {}
+
+    @property
+    def paper(self) -> str:
+        return str(self.config.get("paper", ""))
+
+
+def search_path() -> list[Path]:
+    """Our own conf/ and, where there is one, that of the working directory."""
+    users = Path("conf").resolve()
+    return [CONF, users] if users.is_dir() and users != CONF else [CONF]
+
+
+def options(group: str) -> dict[str, Option]:
+    """The options of a config group, by name; ours come before the user's of the same name."""
+    found: dict[str, Option] = {}
+    for folder in search_path():
+        for file in sorted((folder / group).glob("*.yaml")):
+            found.setdefault(file.stem, Option(group, file.stem, file))
+    return dict(sorted(found.items()))
+
+
+def option(group: str, name: str) -> Option:
+    """One option of a config group.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    known = options(group)
+    if name not in known:
+        raise InputError(unknown(f"{group}={name}", name, known))
+    return known[name]
+
+
+def unknown(given: str, name: str, known: Mapping[str, Any] | list[str]) -> str:
+    """A message for a name that is not known, with the nearest that is."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {given.replace(name, near[0])}?" if near else ""
+    return f"{given} does not exist.{hint}\nThere are: {', '.join(known) or 'none'}."
+
+
+def fitting_objectives(task: Mapping[str, Any]) -> list[str]:
+    """Names of the objectives whose fields some protocol of a task yields."""
+    offered = record_fields(task)
+    return [name for name, entry in options("objective").items() if fits(entry, offered)]
+
+
+def fits(objective: Option, offered: list[set[str]]) -> bool:
+    """Whether some record has every field of an objective; combinators fit wherever a term does."""
+    needed = set(fields(objective))
+    return any(needed <= record for record in offered)
+
+
+def record_fields(task: Mapping[str, Any]) -> list[set[str]]:
+    """The fields of each record that a task's protocols yield."""
+    return [_fields_of_record(p["_target_"]) for p in task["protocols"]]
+
+
+def fields(objective: Option) -> list[str]:
+    """The record fields that an objective's signature asks for."""
+    node = definition(objective.config["objective"]["_target_"])
+    function = _method(node, "forward") if isinstance(node, ast.ClassDef) else node
+    if not isinstance(function, ast.FunctionDef):
+        return []
+    return [argument.arg for argument in function.args.args if argument.arg != "self"]
+
+
+def declaration(objective: Option) -> tuple[str, list[ast.arg]]:
+    """The docstring of an objective and its hyperparameters with their annotations."""
+    node = definition(objective.config["objective"]["_target_"])
+    function = _method(node, "__init__") if isinstance(node, ast.ClassDef) else node
+    if not isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return "", []
+    arguments = function.args.kwonlyargs if isinstance(function, ast.FunctionDef) else []
+    return ast.get_docstring(node) or "", arguments
+
+
+@cache
+def _fields_of_record(protocol: str) -> set[str]:
+    node = definition(protocol)
+    assert isinstance(node, ast.ClassDef)
+    name = next(
+        statement.value.id for statement in node.body
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Name)
+        and any(isinstance(t, ast.Name) and t.id == "record" for t in statement.targets)
+    )
+    return _members(f"objectives.records.{name}")
+
+
+def _members(record: str) -> set[str]:
+    """Fields and properties of a record class and its bases."""
+    node = definition(record)
+    assert isinstance(node, ast.ClassDef)
+    own = {
+        statement.target.id if isinstance(statement, ast.AnnAssign) else statement.name
+        for statement in node.body
+        if isinstance(statement, ast.FunctionDef)
+        or (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name))
+    }
+    bases = (base.id for base in node.bases if isinstance(base, ast.Name))
+    inherited = (_members(f"objectives.records.{base}") for base in bases)
+    return own.union(*inherited)
+
+
+def _method(node: ast.AST | None, name: str) -> ast.FunctionDef | None:
+    body = node.body if isinstance(node, ast.ClassDef) else []
+    return next((n for n in body if isinstance(n, ast.FunctionDef) and n.name == name), None)

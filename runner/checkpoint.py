@@ -1,0 +1,72 @@
+"""Checkpoints: everything that a run needs to go on as if it had not been cut off."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from objectives.errors import InputError
+from runner.build import Experiment
+from runner.rundir import write_whole
+
+
+def save(path: Path, experiment: Experiment, progress: dict[str, Any]) -> None:
+    """Write a checkpoint whole or not at all; the one before it stays until then."""
+    parts = {name: part.state_dict() for name, part in _stateful(experiment).items()}
+    state = {**parts, "progress": progress, "random": random_state()}
+    write_whole(path, lambda file: torch.save(state, file))
+
+
+def load(path: Path, experiment: Experiment) -> dict[str, Any] | None:
+    """Restore a checkpoint; returns its progress, or None where there is none.
+
+    Raises:
+        InputError: The file cannot be read as a checkpoint.
+    """
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location=experiment.learner.device, weights_only=True)
+    except Exception as error:
+        raise InputError(f"{path} is damaged ({error}); delete it to start this run anew.") from None
+    for name, part in _stateful(experiment).items():
+        part.load_state_dict(state[name])
+    set_random_state(state["random"])
+    progress: dict[str, Any] = state["progress"]
+    return progress
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every global generator, as tensors and plain values."""
+    name, keys, *rest = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Restore what `random_state` gave."""
+    name, keys, *rest = state["numpy"]
+    random.setstate(state["python"])
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all([generator.cpu() for generator in state["cuda"]])
+
+
+def _stateful(experiment: Experiment) -> dict[str, Any]:
+    learner = experiment.learner
+    parts = {
+        "model": learner.model,
+        "objective": learner.objective,
+        "optimizer": learner.optimizer,
+        "protocol": learner.protocol,
+        "algorithm": experiment.algorithm,
+        "schedule": experiment.schedule,
+    }
+    return {name: part for name, part in parts.items() if part is not None}

@@ -1,0 +1,184 @@
+"""The command line: `runner [OVERRIDES] [-m]`, and commands beside it.
+
+Only what a command needs is imported, inside it: help, lists and completion must answer at once.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from objectives.errors import InputError
+
+HELP = """\
+runner - compare training objectives
+
+  runner task=digits objective=ldr                    one run
+  runner task=digits objective=ldr -m tau=0.1,0.5     a sweep: every combination
+  runner task=pairs objective=dpo beta=0.05 seed=1    any setting of any config
+
+Experiments
+  runner [OVERRIDE...] [-m]      run what the overrides say; -m sweeps over a,b,c
+  runner resume RUN              start a run again from its own directory
+  runner [OVERRIDE...] --cfg job [--resolve]     show the composed config
+  runner [OVERRIDE...] --info [all|defaults|...] how it was composed
+
+What there is
+  runner list tasks|models|objectives|optimizers|schedules|algorithms|experiments
+  runner list objectives --task digits           those that fit a task
+  runner show objective=ldr                      formula, hyperparameters, search space
+
+Results
+  runner ui                      MLflow's pages on the results, in a browser
+  runner sync                    bring into MLflow what is not there yet
+
+Machine
+  runner doctor                  versions, devices, extras, disk, tracking, SLURM
+  runner completion SHELL        completion for bash, zsh or fish
+  runner --version
+
+A finished run is not repeated, one that was cut off goes on. HYDRA_FULL_ERROR=1 shows tracebacks.
+"""
+
+
+LISTS = ("tasks", "models", "objectives", "optimizers", "schedules", "algorithms", "experiments")
+
+
+class Commands(click.Group):
+    """Commands by name; whatever is none of them is an experiment."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in self.commands:
+            return super().resolve_command(ctx, args)
+        return "run", run, args
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        return super().shell_complete(ctx, incomplete) + complete(ctx, None, incomplete)
+
+
+def complete(ctx: click.Context, _: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
+    """Candidates for an override."""
+    from runner.completion import candidates
+
+    given = ctx.params.get("arguments") or ()
+    return [CompletionItem(word) for word in candidates(list(given), incomplete)]
+
+
+@click.group(cls=Commands, add_help_option=False)
+def commands() -> None:
+    """See HELP."""
+
+
+@commands.command(hidden=True, add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=complete)
+def run(arguments: tuple[str, ...]) -> None:
+    """Run experiments."""
+    from runner.app import run_experiments
+
+    run_experiments(list(arguments))
+
+
+@commands.command()
+@click.argument("run_directory", metavar="RUN")
+def resume(run_directory: str) -> None:
+    """Start a run again from its directory, or its signature."""
+    from runner.app import resume_run
+
+    resume_run(run_directory)
+
+
+@commands.command("list")
+@click.argument("kind", type=click.Choice(LISTS))
+@click.option("--task", default="", help="Only objectives that fit this task.")
+def list_options(kind: str, task: str) -> None:
+    """What there is, one line each."""
+    from runner.show import print_list
+
+    print_list(kind, task)
+
+
+@commands.command()
+@click.argument("what", metavar="GROUP=OPTION", shell_complete=complete)
+def show(what: str) -> None:
+    """One option: formula, hyperparameters, search space, what it fits."""
+    from runner.show import print_option
+
+    print_option(what)
+
+
+@commands.command()
+@click.argument("places", nargs=-1, metavar="[root=PATH] [tracking=URI] [port=N]")
+def ui(places: tuple[str, ...]) -> None:
+    """MLflow's pages on the results, on this machine alone."""
+    from runner.places import serve
+
+    serve(places)
+
+
+@commands.command()
+@click.argument("places", nargs=-1, metavar="[root=PATH] [tracking=URI]")
+def sync(places: tuple[str, ...]) -> None:
+    """Bring into MLflow what is not there yet."""
+    from runner.places import synchronize
+
+    synchronize(places)
+
+
+@commands.command()
+@click.argument("places", nargs=-1, metavar="[root=PATH] [tracking=URI]")
+def doctor(places: tuple[str, ...]) -> None:
+    """What this machine has: versions, devices, extras, disk, tracking, SLURM."""
+    from runner.doctor import examine
+
+    examine(places)
+
+
+@commands.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell."""
+    script = get_completion_class(shell)
+    assert script is not None
+    if shell == "bash":  # else bash breaks objective=ldr in three words
+        click.echo("COMP_WORDBREAKS=${COMP_WORDBREAKS//=}")
+    click.echo(script(commands, {}, "runner", "_RUNNER_COMPLETE").source())
+
+
+def main() -> None:
+    """The console script: one message for what the user can put right, exit status not 0."""
+    arguments = sys.argv[1:]
+    if not {"--help", "-h"}.isdisjoint(arguments) and arguments[0] not in commands.commands:
+        click.echo(HELP, nl=False)
+        return
+    if arguments == ["--version"]:
+        from importlib.metadata import version
+
+        click.echo(f"runner {version('runner')}")
+        return
+    if "_RUNNER_COMPLETE" not in os.environ and (not arguments or arguments[0] not in commands.commands):
+        arguments = ["run", *arguments]
+    try:
+        commands.main(arguments, "runner", complete_var="_RUNNER_COMPLETE")
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        sys.exit(explain(error))
+
+
+def explain(error: Exception) -> str:
+    """One message for an error; bugs and failures of a run name where to look."""
+    if isinstance(error, InputError):
+        return f"runner: {error}"
+    kind = type(error).__name__
+    if kind == "SweepFailed":
+        return f"runner: {error}"
+    return f"runner: {kind}: {error}\nHYDRA_FULL_ERROR=1 shows the traceback."
+
+
+if __name__ == "__main__":
+    main()

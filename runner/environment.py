@@ -1,0 +1,78 @@
+"""The code, the versions and the machine that a run used."""
+
+import getpass
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from runner.rundir import write_whole
+
+PACKAGES = ("runner", "torch", "hydra-core", "mlflow", "numpy", "scikit-learn", "gymnasium")
+
+
+def record_environment(path: Path) -> None:
+    """Append this attempt's environment to `environment.json`, and write the code's diff."""
+    file = path / "environment.json"
+    attempts = json.loads(file.read_text()) if file.exists() else []
+    commit, diff = code_state(Path.cwd())
+    attempts.append(environment() | {"git_commit": commit, "time": time.time()})
+    write_whole(file, json.dumps(attempts, indent=1))
+    write_whole(path / "code.diff", diff)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, hardware and thread count."""
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "packages": versions(PACKAGES),
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "user": getpass.getuser(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())],
+    }
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
+    """The installed version of each package; None where there is none."""
+
+    def version(package: str) -> str | None:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return None
+
+    return {package: version(package) for package in packages}
+
+
+@cache
+def code_state(user: Path) -> tuple[str, str]:
+    """Commits and uncommitted changes of the runner's repository and of the user's."""
+    repositories = {_git(folder, "rev-parse", "--show-toplevel").strip()
+                    for folder in (Path(__file__).parent, user)} - {""}
+    commits, diffs = [], []
+    for repository in sorted(repositories):
+        commits.append(_git(Path(repository), "rev-parse", "HEAD").strip())
+        diffs.append(_git(Path(repository), "diff", "HEAD"))
+    return " ".join(filter(None, commits)), "".join(diffs)
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return result.stdout if result.returncode == 0 else ""

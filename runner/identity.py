@@ -1,0 +1,223 @@
+"""A run's signature: a hash of what it means.
+
+It covers the composed config without paths, tracking and search space; the content of the data
+files; and the source of every class and function that the config names, with all that these use
+of this project or of the user's own files. An edited loss or another file is another run; an
+edited comment is not. Nothing is imported to find this out.
+"""
+
+import ast
+import copy
+import hashlib
+import json
+import os
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any
+
+OURS = {"objectives", "tasks", "runner", "sweeps"}
+"""Packages whose source counts even where they are installed."""
+
+NO_MEANING = {"space", "paper", "root", "data", "tracking", "files", "checkpoint_every"}
+"""Keys of the config that do not change what a run computes; `files` counts by content."""
+
+
+def signature(config: Mapping[str, Any], data: Path, cache_file: Path | None = None) -> str:
+    """Twelve hexadecimal digits that name what a run means.
+
+    Args:
+        config: The config as plain values, paths replaced by placeholders.
+        data: The folder against which relative `files` are read.
+        cache_file: Where hashes of data files are kept between calls, by path, size and time.
+    """
+    meaning = {
+        "config": canonical(config),
+        "data": fingerprint(config.get("files", []), data, cache_file),
+        "code": source_digest(sorted(set(targets(config)))),
+    }
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def canonical(value: Any) -> Any:
+    """The value without keys that carry no meaning, and with 1 and 1.0 the same."""
+    if isinstance(value, Mapping):
+        return {str(k): canonical(v) for k, v in value.items() if k not in NO_MEANING}
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+def targets(value: Any) -> Iterator[str]:
+    """Every `_target_` in a config."""
+    if isinstance(value, Mapping):
+        if isinstance(value.get("_target_"), str):
+            yield value["_target_"]
+        for item in value.values():
+            yield from targets(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from targets(item)
+
+
+def fingerprint(files: Iterable[str], data: Path, cache_file: Path | None = None) -> dict[str, str]:
+    """Hash of each data file's content; patterns are relative to `data`, or `pkg://package/path`."""
+    known = _read_cache(cache_file)
+    found = {}
+    for pattern in files:
+        base, glob = _base(pattern, data)
+        for file in sorted(base.glob(glob)):
+            stat = file.stat()
+            key = f"{file.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+            if key not in known:
+                known[key] = hashlib.sha256(file.read_bytes()).hexdigest()
+            found[str(file.relative_to(base))] = known[key]
+    _write_cache(cache_file, known)
+    return found
+
+
+def source_digest(names: Iterable[str]) -> str:
+    """Hash of the source behind dotted names, and of what it uses of its own project."""
+    pieces: dict[tuple[str, str], str] = {}
+    for name in names:
+        module, attribute = _split(name)
+        if module and is_own(module):
+            _collect(module, attribute, pieces)
+    return hashlib.sha256(json.dumps(sorted(map(list, pieces.items()))).encode()).hexdigest()
+
+
+@cache
+def locate(module: str) -> Path | None:
+    """The source file of a module, found without importing it."""
+    path: Any = None
+    spec = None
+    for depth in range(module.count(".") + 1):
+        spec = PathFinder.find_spec(".".join(module.split(".")[: depth + 1]), path)
+        if spec is None:
+            return None
+        path = spec.submodule_search_locations or []
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+def definition(name: str) -> ast.AST | None:
+    """The syntax tree of a function or class, found without importing it."""
+    module, attribute = _split(name)
+    return _definitions(module).get(attribute) if module else None
+
+
+def is_own(module: str) -> bool:
+    """Whether a module belongs to this project or to the user, not to an installed library."""
+    if module.split(".")[0] in OURS:
+        return True
+    file = locate(module)
+    libraries = {sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")}
+    return file is not None and not any(file.is_relative_to(library) for library in libraries)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A dotted name as its module and what is in it."""
+    parts = name.split(".")
+    for end in range(len(parts) - 1, 0, -1):
+        if locate(".".join(parts[:end])):
+            return ".".join(parts[:end]), parts[end]
+    return "", name
+
+
+def _collect(module: str, name: str, pieces: dict[tuple[str, str], str]) -> None:
+    """Add the definition of a name, and of all that it uses, to the pieces."""
+    definitions = _definitions(module)
+    if (module, name) in pieces or name not in definitions:
+        return
+    node = definitions[name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        _collect_import(module, name, node, pieces)
+        return
+    pieces[module, name] = ast.dump(_without_docstrings(node))
+    for used in {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}:
+        _collect(module, used, pieces)
+
+
+def _collect_import(
+    module: str, name: str, node: ast.Import | ast.ImportFrom, pieces: dict[tuple[str, str], str]
+) -> None:
+    original = next(a.name for a in node.names if (a.asname or a.name.split(".")[0]) == name)
+    if isinstance(node, ast.Import):
+        _collect_all(original, pieces)
+        return
+    base = module.split(".")[: -node.level] if node.level else []
+    source = ".".join([*base, *([node.module] if node.module else [])])
+    if locate(f"{source}.{original}"):
+        _collect_all(f"{source}.{original}", pieces)
+    elif is_own(source):
+        _collect(source, original, pieces)
+
+
+def _collect_all(module: str, pieces: dict[tuple[str, str], str]) -> None:
+    if is_own(module):
+        for name in _definitions(module):
+            _collect(module, name, pieces)
+
+
+@cache
+def _definitions(module: str) -> dict[str, ast.AST]:
+    """Top-level names of a module, each with the statement that binds it."""
+    file = locate(module)
+    if file is None:
+        return {}
+    return {
+        name: statement
+        for statement in ast.parse(file.read_bytes()).body
+        for name in _bound_names(statement)
+    }
+
+
+def _bound_names(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield statement.name
+    elif isinstance(statement, ast.Import | ast.ImportFrom):
+        yield from (alias.asname or alias.name.split(".")[0] for alias in statement.names)
+    else:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                yield node.id
+
+
+def _without_docstrings(node: ast.AST) -> ast.AST:
+    node = copy.deepcopy(node)
+    for inner in ast.walk(node):
+        body = getattr(inner, "body", None)
+        if isinstance(body, list) and body and _is_string(body[0]):
+            inner.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
+    return node
+
+
+def _is_string(statement: ast.AST) -> bool:
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+def _base(pattern: str, data: Path) -> tuple[Path, str]:
+    if not pattern.startswith("pkg://"):
+        return data, pattern
+    package, _, rest = pattern.removeprefix("pkg://").partition("/")
+    spec = PathFinder.find_spec(package)
+    locations = spec.submodule_search_locations if spec else None
+    return Path(locations[0] if locations else os.devnull), rest
+
+
+def _read_cache(file: Path | None) -> dict[str, str]:
+    try:
+        return json.loads(file.read_text()) if file else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _write_cache(file: Path | None, known: dict[str, str]) -> None:
+    if file and file.parent.is_dir() and known != _read_cache(file):
+        from runner.rundir import write_whole
+
+        write_whole(file, json.dumps(known))

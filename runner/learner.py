@@ -1,0 +1,87 @@
+"""One model learning by one objective: what every algorithm is made from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from objectives.errors import InputError
+from objectives.objective import Objective
+from tasks.protocol import Protocol
+
+
+@dataclass
+class Learner:
+    """record = protocol(model, batch); loss = objective(record); backward; step.
+
+    Attributes:
+        accumulate: Parts that a batch is split into, to fit a large one into memory. The
+            gradient is that of the whole batch; an objective that couples the examples of a
+            batch has none, and is refused.
+        clip: Largest norm of the gradient; None leaves it as it is.
+        precision: "float32", or "bfloat16" for autocast of forward pass and objective.
+    """
+
+    model: nn.Module
+    protocol: Protocol
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    accumulate: int = 1
+    clip: float | None = None
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.accumulate > 1 and self.objective.traits.coupled:
+            raise InputError(
+                f"accumulate={self.accumulate} would change this objective, since "
+                f"{self.objective.traits.coupled}. Use accumulate=1 and a batch_size that fits."
+            )
+        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        bfloat16 = self.precision == "bfloat16"
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
+
+    def loss(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The objective's values, one an example or a scalar, and its metrics."""
+        with self.autocast:
+            values, metrics = self.objective(self.protocol(self.model, batch))
+        return values, metrics
+
+    def backward(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Set the gradient to that of the mean loss over the batch; the metrics stay on the device."""
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.accumulate > 1:
+            return self._backward_in_parts(batch)
+        values, metrics = self.loss(batch)
+        loss = values.mean()
+        loss.backward()
+        return {"loss": loss.detach(), **metrics}
+
+    def step(self) -> None:
+        """Step the optimizer along the (clipped) gradient."""
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        self.optimizer.step()
+
+    def _backward_in_parts(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Sums are propagated and divided at the end: the count may depend on the parts' masks."""
+        total, count = torch.zeros((), device=self.device), 0
+        metrics: dict[str, Tensor] = {}
+        for part in split(batch, self.accumulate):
+            values, shown = self.loss(part)
+            values.sum().backward()
+            total, count = total + values.detach().sum(), count + values.numel()
+            share = len(part[0]) / len(batch[0])
+            metrics = {name: metrics.get(name, 0) + share * shown[name] for name in shown}
+        for parameter in self.parameters:
+            if parameter.grad is not None:
+                parameter.grad /= count
+        return {"loss": total / count, **metrics}
+
+
+def split(batch: Any, count: int) -> Iterator[Any]:
+    """A named tuple of tensors in parts along the first dimension."""
+    for columns in zip(*(column.chunk(count) for column in batch), strict=True):
+        yield type(batch)(*columns)

@@ -1,0 +1,66 @@
+"""Commands on the results as a whole: they need to know only where these are."""
+
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from objectives.errors import InputError
+from runner.track.follow import finish, start
+
+
+def places(given: tuple[str, ...], **defaults: str) -> dict[str, str]:
+    """Root, tracking URI and further settings, given as KEY=VALUE like those of a run.
+
+    Raises:
+        InputError: A key is not known, or the root does not exist.
+    """
+    known = {"root": os.environ.get("RUNNER_ROOT", "."), "tracking": "", **defaults}
+    for word in given:
+        key, equals, value = word.partition("=")
+        if not equals or key not in known:
+            raise InputError(f"{word} is not one of {', '.join(f'{name}=...' for name in known)}.")
+        known[key] = value
+    root = Path(known["root"]).absolute()
+    return known | {"root": str(root), "tracking": known["tracking"] or default_store(root)}
+
+
+def default_store(root: Path) -> str:
+    """The store that runs under a root use unless told otherwise."""
+    return os.environ.get("RUNNER_TRACKING", f"sqlite:///{root}/runs/mlflow.db")
+
+
+def serve(given: tuple[str, ...]) -> None:
+    """Serve MLflow's UI on the loopback interface until interrupted.
+
+    Raises:
+        InputError: There are no results, or they are on a server with a UI of its own.
+    """
+    where = places(given, port="5000")
+    uri = where["tracking"]
+    if uri.startswith("http"):
+        raise InputError(f"the results are on a server that shows them itself: {uri}")
+    if not Path(where["root"], "runs").is_dir():
+        raise InputError(f"there are no runs under {where['root']}; name another with root=PATH.")
+    console = Console()
+    console.print(f"http://127.0.0.1:{where['port']}  (Ctrl-C stops it)", highlight=False)
+    os.chdir(Path(where["root"], "runs"))
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--workers", "1",
+               "--host", "127.0.0.1", "--port", where["port"]]
+    os.execv(sys.executable, command)
+
+
+def synchronize(given: tuple[str, ...]) -> None:
+    """Replay every run directory into the store.
+
+    Raises:
+        InputError: The store cannot be reached.
+    """
+    where = places(given)
+    console = Console()
+    with console.status("bringing the results into MLflow"):
+        reason = finish(start(Path(where["root"]), where["tracking"]), patience=24 * 3600)
+    if reason:
+        raise InputError(f"{where['tracking']} was not brought up to date: {reason}.")
+    console.print(f"{where['tracking']} is up to date", highlight=False, soft_wrap=True)

@@ -1,0 +1,56 @@
+"""Tables of results."""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+CONFIDENCE = 0.95
+
+Result = tuple[dict[str, Any], dict[str, Any]]
+"""What was planned (run.json) and how it stands (status.json)."""
+
+
+def print_run(console: Console, metrics: dict[str, float], path: str) -> None:
+    """The final metrics of one run."""
+    table = Table("metric", "value", title="final metrics", title_justify="left")
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.4g}")
+    console.print(table)
+    console.print(f"run {path}", highlight=False, soft_wrap=True)
+
+
+def print_sweep(console: Console, results: Iterable[Result]) -> None:
+    """Test metrics of each setting of a sweep: mean and 95 % confidence interval over its seeds."""
+    settings: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for run, status in results:
+        settings[run["setting"]].append(status.get("metrics", {}))
+    names = list(dict.fromkeys(
+        name for runs in settings.values() for metrics in runs for name in metrics
+        if name.startswith("test/")
+    ))
+    table = Table("setting", "seeds", *names, title_justify="left",
+                  title="test metrics, mean ± 95 % confidence interval over seeds")
+    for setting, runs in settings.items():
+        finished = [metrics for metrics in runs if metrics]
+        cells = (interval([metrics[n] for metrics in finished if n in metrics]) for n in names)
+        table.add_row(setting, f"{len(finished)}", *cells)
+    console.print(table)
+
+
+def interval(values: list[float]) -> str:
+    """Mean and half-width of Student's interval; the mean alone where there is one value."""
+    if not values:
+        return "-"
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return f"{mean:.4g}"
+    from scipy.stats import t
+
+    quantile = t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
+    half = quantile * statistics.stdev(values) / math.sqrt(len(values))
+    return f"{mean:.4g} ± {half:.2g}"

@@ -1,0 +1,261 @@
+"""The run directory: the truth about a run, and the protocol by which it changes.
+
+`runs/<signature>/` holds
+
+    run.json          signature, what it is the hash of, name, overrides; written once
+    config.yaml       the composed config, resolved; written once
+    environment.json  versions, git commit, hardware, thread count; one entry an attempt
+    code.diff         uncommitted changes of the code that ran
+    events.jsonl      metrics, one JSON object a line, append-only; a torn last line is ignored
+    checkpoint.pt     state to go on from, with the length of events.jsonl that belongs to it
+    status.json       the state below, its reason, the attempt, the final metrics
+    lock              held by the worker itself for as long as it lives
+    heartbeat         its modification time is the last sign of progress
+    log.txt           what the run said, tracebacks included
+
+States and the only moves between them:
+
+    planned -> running -> done | failed | pruned | interrupted;  failed | interrupted -> running
+
+A worker that dies leaves "running" behind and loses the lock; whoever looks then sees
+"interrupted", and the next attempt may begin. Files other than events.jsonl and log.txt appear
+whole or not at all. This module needs neither torch nor MLflow.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from objectives.errors import InputError
+
+
+class State(StrEnum):
+    """Where a run stands."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    PRUNED = "pruned"
+    INTERRUPTED = "interrupted"
+
+
+MOVES = {
+    State.PLANNED: {State.RUNNING},
+    State.RUNNING: {State.DONE, State.FAILED, State.PRUNED, State.INTERRUPTED},
+    State.FAILED: {State.RUNNING},
+    State.INTERRUPTED: {State.RUNNING},
+    State.DONE: set(),
+    State.PRUNED: set(),
+}
+
+
+class Interrupted(BaseException):
+    """The run was asked to stop; it left a checkpoint."""
+
+
+class Pruned(Exception):
+    """The run was judged hopeless."""
+
+
+class RunDir:
+    """One run's directory.
+
+    Attributes:
+        path: Where it is.
+        events: The file of metrics, open for the holder of the lock.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @classmethod
+    def plan(cls, runs: Path, run: dict[str, Any], config: str) -> "RunDir":
+        """The directory of a run, made if it is not there yet.
+
+        Args:
+            runs: The folder of all runs.
+            run: `signature`, `meaning`, `name`, `setting`, `seed`, `choices`, `overrides`.
+            config: The resolved config as YAML.
+        """
+        directory = cls(runs / run["signature"])
+        if not (directory.path / "status.json").exists():
+            directory.path.mkdir(parents=True, exist_ok=True)
+            write_whole(directory.path / "config.yaml", config)
+            write_whole(directory.path / "run.json", json.dumps(run, indent=1))
+            directory._write_status({"state": State.PLANNED, "attempt": 0})
+        return directory
+
+    def exists(self) -> bool:
+        """Whether the run was ever planned."""
+        return (self.path / "status.json").exists()
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What was planned: signature, name, choices, overrides."""
+        return read_json(self.path / "run.json")
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The status record, with "interrupted" for a worker that died."""
+        status = read_json(self.path / "status.json")
+        if status["state"] == State.RUNNING and not self.is_locked():
+            status |= {"state": State.INTERRUPTED, "reason": "the process died"}
+        return status
+
+    @property
+    def state(self) -> State:
+        return State(self.status["state"])
+
+    def is_locked(self) -> bool:
+        """Whether a worker is alive and writes here."""
+        try:
+            with (self.path / "lock").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    @contextmanager
+    def attempt(self) -> Iterator["Events"]:
+        """Hold the lock, run, and leave an exit record whatever happens.
+
+        Raises:
+            InputError: Another process is at work on this run.
+        """
+        with (self.path / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{self.path} is being written by another process.") from None
+            before = read_json(self.path / "status.json")
+            state = State(before["state"])
+            if state is State.RUNNING:  # whoever wrote this is dead: the lock was free
+                state = State.INTERRUPTED
+            self._move(state, State.RUNNING, attempt=before["attempt"] + 1, pid=os.getpid(),
+                       host=socket.gethostname(), started=time.time())
+            with Events(self.path / "events.jsonl") as events, self._exit_record():
+                yield events
+
+    @contextmanager
+    def _exit_record(self) -> Iterator[None]:
+        try:
+            yield
+        except Pruned as reason:
+            self._move(State.RUNNING, State.PRUNED, reason=str(reason))
+            raise
+        except (Interrupted, KeyboardInterrupt) as reason:
+            self._move(State.RUNNING, State.INTERRUPTED, reason=str(reason) or "stopped by hand")
+            raise
+        except BaseException as error:
+            self._move(State.RUNNING, State.FAILED, reason=f"{type(error).__name__}: {error}")
+            raise
+
+    def finish(self, metrics: dict[str, float], **facts: Any) -> None:
+        """Mark the run as done, with its final metrics."""
+        self._move(State.RUNNING, State.DONE, metrics=metrics, **facts)
+
+    def beat(self) -> None:
+        """Give a sign of progress."""
+        (self.path / "heartbeat").touch()
+
+    def _move(self, old: State, new: State, **facts: Any) -> None:
+        if new not in MOVES[old]:
+            raise InputError(f"{self.path} is {old}: it cannot become {new}.")
+        kept = read_json(self.path / "status.json") if new is not State.RUNNING else {}
+        ended = {} if new is State.RUNNING else {"ended": time.time()}
+        self._write_status({**kept, **ended, "state": new, **facts})
+
+    def _write_status(self, status: dict[str, Any]) -> None:
+        write_whole(self.path / "status.json", json.dumps(status, indent=1))
+
+
+class Events:
+    """events.jsonl, open for appending."""
+
+    def __init__(self, path: Path):
+        self.file = path.open("ab")
+
+    def __enter__(self) -> "Events":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def rewind(self, length: int) -> None:
+        """Forget what came after a checkpoint, so that no metric appears twice."""
+        self.file.truncate(length)
+        self.file.seek(0, os.SEEK_END)
+
+    def append(self, step: int, metrics: dict[str, float]) -> None:
+        event = {"step": step, "time": round(time.time(), 3), "metrics": metrics}
+        self.file.write(json.dumps(event).encode() + b"\n")
+        self.file.flush()
+
+    def commit(self) -> int:
+        """Make what was appended durable; returns its length in bytes."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return self.file.tell()
+
+
+def read_events(path: Path, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Events from a byte offset on, each with the offset behind it."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(start)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            start += len(line)
+            yield start, json.loads(line)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def write_whole(path: Path, content: str | Callable[[BinaryIO], None]) -> None:
+    """Write a file so that it appears whole or not at all, and survives a loss of power.
+
+    Args:
+        path: The file.
+        content: Its text, or a function that writes it to an open file.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            if isinstance(content, str):
+                file.write(content.encode())
+            else:
+                content(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def all_runs(root: Path) -> list[RunDir]:
+    """Every run under a root, oldest first."""
+    found = (root / "runs").glob("*/run.json")
+    return [RunDir(file.parent) for file in sorted(found, key=lambda file: file.stat().st_mtime)]

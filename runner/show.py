@@ -1,0 +1,87 @@
+"""`runner list` and `runner show`: what there is, from YAML and syntax trees alone."""
+
+import ast
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from objectives.errors import InputError
+from runner.catalogue import (
+    GROUPS, Option, declaration, fields, fits, option, options, record_fields, unknown,
+)
+
+BOUNDS = {"Gt": ">", "Ge": "≥", "Lt": "<", "Le": "≤"}
+
+
+def print_list(kind: str, task: str) -> None:
+    """One line for each option of a group: name, what it is, paper.
+
+    Raises:
+        InputError: The task does not exist, or something else than objectives is asked to fit it.
+    """
+    found = list(options(GROUPS[kind]).values())
+    if task:
+        if kind != "objectives":
+            raise InputError("--task goes with `runner list objectives`.")
+        offered = record_fields(option("task", task).config["task"])
+        found = [entry for entry in found if fits(entry, offered)]
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for entry in found:
+        table.add_row(f"[bold]{entry.name}[/]", escape(entry.about), f"[dim]{escape(entry.paper)}[/]")
+    Console().print(table)
+
+
+def print_option(what: str) -> None:
+    """All about one option, given as GROUP=OPTION.
+
+    Raises:
+        InputError: There is none.
+    """
+    group, equals, name = what.partition("=")
+    if group not in GROUPS.values() or not equals:
+        raise InputError(unknown(f"{group}=", group, sorted(GROUPS.values())))
+    entry = option(group, name)
+    console = Console()
+    console.print(f"[bold]{entry.name}[/]  {escape(entry.about)}", highlight=False)
+    if group == "objective":
+        _print_objective(console, entry)
+    else:
+        console.print(escape(entry.text), highlight=False)
+    console.print(f"[dim]{entry.file}[/]", highlight=False, soft_wrap=True)
+
+
+def _print_objective(console: Console, entry: Option) -> None:
+    docstring, arguments = declaration(entry)
+    console.print(f"\n{escape(docstring)}\n", highlight=False)
+    config, space = entry.config, entry.config.get("space") or {}
+    table = Table("hyperparameter", "domain", "default", "search space", box=None, pad_edge=False)
+    for argument in arguments:
+        if argument.arg in config:
+            table.add_row(
+                argument.arg, domain(argument.annotation), str(config[argument.arg]),
+                str(space.get(argument.arg, "")),
+            )
+    if table.row_count:
+        console.print(table)
+        console.print()
+    tasks = [t.name for t in options("task").values() if fits(entry, record_fields(t.config["task"]))]
+    console.print(f"reads    {', '.join(fields(entry)) or 'what its terms read'}", highlight=False)
+    console.print(f"fits     {', '.join(tasks) or 'no task yet'}", highlight=False)
+    console.print(f"paper    {escape(entry.paper)}", highlight=False)
+
+
+def domain(annotation: ast.expr | None) -> str:
+    """An annotation in words: `Annotated[Scalar, Gt(0)]` is "real > 0"."""
+    if annotation is None:
+        return "any"
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
+        kind, *bounds = annotation.slice.elts  # type: ignore[attr-defined]
+        return " ".join([domain(kind), *map(_bound, bounds)])
+    return {"Scalar": "real", "float": "real"}.get(ast.unparse(annotation), ast.unparse(annotation))
+
+
+def _bound(node: ast.expr) -> str:
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in BOUNDS:
+        return f"{BOUNDS[ast.unparse(node.func)]} {ast.unparse(node.args[0])}"
+    return ast.unparse(node)

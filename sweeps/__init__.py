@@ -1,0 +1,1 @@
+"""Sweeps: from overrides to jobs, and what they have in common."""

@@ -1,0 +1,1 @@
+"""Models; their shapes come from the task's facts, by name."""

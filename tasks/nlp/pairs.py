@@ -1,0 +1,75 @@
+"""Preference pairs of token sequences."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Prompts with a chosen and a rejected response: tokens [n, time], masks true on responses."""
+
+    chosen: Tensor
+    rejected: Tensor
+    chosen_mask: Tensor
+    rejected_mask: Tensor
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def to(self, device: torch.device) -> "Pairs":
+        return Pairs(*(column.to(device) for column in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """Preference pairs in three splits, over a vocabulary of `num_tokens`."""
+
+    train: Pairs
+    val: Pairs
+    test: Pairs
+    num_tokens: int
+
+    def to(self, device: torch.device) -> "PairSet":
+        return PairSet(*(s.to(device) for s in (self.train, self.val, self.test)), self.num_tokens)
+
+
+@cache
+def synthetic_pairs(
+    num_tokens: int = 16, prompt: int = 4, response: int = 8, flip_rate: float = 0.0
+) -> PairSet:
+    """Random responses judged by a known reward, the same for every seed.
+
+    A response's reward is the sum of fixed random scores of its tokens, in which the prompt's
+    first token decides the sign: the same response can be good or bad. Responses have half to
+    all of `response` tokens. A share `flip_rate` of the training pairs is labelled wrongly.
+    """
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(num_tokens, generator=generator)
+    sizes = {"train": 2048, "val": 512, "test": 512}
+    splits = {
+        name: _judged(size, scores, prompt, response, flip_rate * (name == "train"), generator)
+        for name, size in sizes.items()
+    }
+    return PairSet(**splits, num_tokens=num_tokens)
+
+
+def _judged(
+    size: int, scores: Tensor, prompt: int, response: int, flip_rate: float,
+    generator: torch.Generator,
+) -> Pairs:
+    prompts = torch.randint(len(scores), (size, prompt), generator=generator)
+    sign = (prompts[:, 0] % 2) * 2 - 1
+    responses = torch.randint(len(scores), (2, size, response), generator=generator)
+    lengths = torch.randint(response // 2, response + 1, (2, size, 1), generator=generator)
+    written = torch.arange(response) < lengths
+    reward = (scores[responses] * written).sum(dim=-1) * sign
+    flipped = torch.rand(size, generator=generator) < flip_rate
+    best = (reward[1] > reward[0]) ^ flipped
+    rows = torch.arange(size)
+    tokens = torch.cat([prompts.expand(2, -1, -1), responses * written], dim=-1)
+    mask = torch.cat([torch.zeros(2, size, prompt, dtype=torch.bool), written], dim=-1)
+    chosen, rejected = best.long(), 1 - best.long()
+    return Pairs(tokens[chosen, rows], tokens[rejected, rows], mask[chosen, rows], mask[rejected, rows])

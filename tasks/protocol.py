@@ -1,0 +1,80 @@
+"""The protocol: how a task meets a model and an objective.
+
+A task offers one or more. Each yields batches, turns a batch and a model's output into a record,
+and evaluates a model in the way that belongs to it. The runner takes the protocol with the
+poorest record that has every field the objective needs.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from objectives.records import Record
+
+
+class Monitor(NamedTuple):
+    """The metric by which two models of one protocol are compared on the validation split."""
+
+    metric: str
+    maximize: bool
+
+
+class Protocol(ABC):
+    """What the training loop and the algorithms know of a task.
+
+    Attributes:
+        record: The record type that calling the protocol yields.
+        monitor: The validation metric that tells which of two models is better.
+        facts: What models and objectives may ask for by name (`num_outputs`, `num_examples`, ...).
+        steps_per_epoch: Batches in one pass.
+    """
+
+    record: ClassVar[type[Record]]
+    monitor: ClassVar[Monitor]
+    facts: Mapping[str, Any]
+    steps_per_epoch: int
+
+    def prepare(self, model: nn.Module) -> None:
+        """Look at the untrained model once, before the first step (to freeze a reference, say)."""
+
+    @abstractmethod
+    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[tuple[Tensor, ...]]:
+        """The batches of one epoch from number `start` on.
+
+        A batch is a named tuple of tensors whose first dimension is the example. Which examples
+        it holds depends on seed, epoch and number alone, so that a run can go on mid-epoch.
+        """
+
+    @abstractmethod
+    def __call__(self, model: nn.Module, batch: Any) -> Record:
+        """One forward pass."""
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        """Metrics on "val" or "test"; leaves the global random state as it was."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the protocol remembers between steps, as tensors and plain values."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the state again."""
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
+    """A permutation that depends on seed and epoch alone."""
+    generator = torch.Generator().manual_seed((seed * 2**32 + epoch) % 2**63)
+    return torch.randperm(count, generator=generator)
+
+
+def index_batches(
+    count: int, batch_size: int, seed: int, epoch: int, start: int, drop_last: bool = False
+) -> Iterator[Tensor]:
+    """Shuffled index tensors of one epoch, from batch number `start` on."""
+    order = epoch_order(count, seed, epoch)
+    whole = count - count % batch_size if drop_last else count
+    for first in range(start * batch_size, whole, batch_size):
+        yield order[first : first + batch_size]

@@ -1,0 +1,103 @@
+"""Gymnasium environments as plain parallel actors whose state can be written down."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from objectives.errors import InputError
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What is fixed of an environment: its id and the shapes of its spaces."""
+
+    id: str
+    observation_shape: tuple[int, ...]
+    num_actions: int
+
+
+@cache
+def environment(id: str) -> Environment:
+    """Look an environment up by its Gymnasium id.
+
+    Raises:
+        InputError: Gymnasium is not installed, the id is unknown, or a space is not supported.
+    """
+    gymnasium = _gymnasium()
+    try:
+        env = gymnasium.make(id)
+    except gymnasium.error.Error as error:
+        raise InputError(f"environment {id!r} cannot be made: {error}") from None
+    if not isinstance(env.action_space, gymnasium.spaces.Discrete):
+        raise InputError(f"environment {id!r} has actions {env.action_space}, expected Discrete.")
+    if not isinstance(env.observation_space, gymnasium.spaces.Box):
+        raise InputError(f"environment {id!r} observes {env.observation_space}, expected Box.")
+    return Environment(id, env.observation_space.shape, int(env.action_space.n))
+
+
+@dataclass(frozen=True)
+class Step:
+    """What all actors saw in one step; `observations` are those after it, before any reset."""
+
+    observations: np.ndarray
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+
+
+class Actors:
+    """Several copies of an environment, each episode with a seed of its own.
+
+    An environment cannot be copied in general, but an episode is its seed and its actions: the
+    state is written down as these and restored by playing them again.
+    """
+
+    def __init__(self, environment: Environment, count: int, first_seed: int):
+        self.envs = [_gymnasium().make(environment.id) for _ in range(count)]
+        self.next_seed = first_seed
+        self.seeds = [0] * count
+        self.actions: list[list[int]] = [[] for _ in range(count)]
+        self.observations = np.stack([self._reset(actor) for actor in range(count)])
+
+    def step(self, actions: np.ndarray) -> Step:
+        """Act once in every copy; copies whose episode ended begin the next one."""
+        outcomes = [self._act(actor, int(action)) for actor, action in enumerate(actions)]
+        seen, rewards, terminated, truncated = (
+            np.array(column, dtype) for column, dtype in
+            zip(zip(*outcomes, strict=True), (np.float32, np.float32, bool, bool), strict=True)
+        )
+        self.observations = seen.copy()
+        for actor in np.flatnonzero(terminated | truncated):
+            self.observations[actor] = self._reset(actor)
+        return Step(seen, rewards, terminated, truncated)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"next_seed": self.next_seed, "seeds": self.seeds, "actions": self.actions}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for actor, (seed, actions) in enumerate(zip(state["seeds"], state["actions"], strict=True)):
+            self.next_seed = seed
+            self.observations[actor] = self._reset(actor)
+            for action in actions:
+                self.observations[actor] = self._act(actor, action)[0]
+        self.next_seed = state["next_seed"]
+
+    def _reset(self, actor: int) -> np.ndarray:
+        observation, _ = self.envs[actor].reset(seed=self.next_seed)
+        self.seeds[actor], self.actions[actor] = self.next_seed, []
+        self.next_seed += 1
+        return np.asarray(observation, np.float32)
+
+    def _act(self, actor: int, action: int) -> tuple[Any, ...]:
+        self.actions[actor].append(action)
+        return self.envs[actor].step(action)[:4]
+
+
+def _gymnasium() -> Any:
+    try:
+        import gymnasium
+    except ImportError:
+        raise InputError("this task needs Gymnasium: pip install 'runner[rl]'") from None
+    return gymnasium

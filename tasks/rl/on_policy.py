@@ -1,0 +1,175 @@
+"""On-policy reinforcement learning: sample a rollout, replay it in minibatches, sample again."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical
+
+from objectives.records import Rollout
+from tasks.protocol import Monitor, Protocol, index_batches
+from tasks.rl.environments import Actors, Environment, Step
+
+FIRST_SEED = {"train": 0, "val": 1_000_000_000, "test": 2_000_000_000}
+"""Episodes of one split never share a seed with those of another."""
+
+SEEDS_PER_RUN = 10_000_000
+
+
+class Batch(NamedTuple):
+    observations: Tensor
+    actions: Tensor
+    old_logprobs: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+
+class OnPolicy(Protocol):
+    """An epoch is one rollout of `actors` x `horizon` steps and `replays` passes over it.
+
+    Advantages are GAE's, standardised over the rollout; a truncated episode is bootstrapped from
+    the critic, a terminated one is not. Evaluated by the mean return of greedy episodes whose
+    seeds the training never sees.
+
+    Args:
+        horizon: Steps of each actor in a rollout.
+        replays: Passes over a rollout.
+        gamma: Discount per step.
+        gae_lambda: Weight of longer advantage estimates; 0 is one-step, 1 Monte Carlo.
+        episodes: Evaluation episodes.
+    """
+
+    record = Rollout
+    monitor = Monitor("return", maximize=True)
+
+    def __init__(
+        self,
+        data: Environment,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        actors: int = 8,
+        horizon: int = 128,
+        replays: int = 4,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
+        episodes: int = 20,
+    ):
+        self.environment, self.batch_size, self.seed, self.device = data, batch_size, seed, device
+        self.horizon, self.replays, self.episodes = horizon, replays, episodes
+        self.gamma, self.gae_lambda = gamma, gae_lambda
+        self.actors = Actors(data, actors, FIRST_SEED["train"] + seed * SEEDS_PER_RUN)
+        self.rollout: Batch | None = None
+        self.steps_per_epoch = replays * -(-actors * horizon // batch_size)
+        self.facts = {
+            "observation_shape": data.observation_shape,
+            "num_actions": data.num_actions,
+        }
+
+    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Batch]:
+        if start == 0:
+            self.rollout = self._sample(model)
+        assert self.rollout is not None
+        per_replay = self.steps_per_epoch // self.replays
+        for number in range(start // per_replay, self.replays):
+            skip = start % per_replay if number == start // per_replay else 0
+            order = epoch * self.replays + number
+            count = len(self.rollout.actions)
+            for index in index_batches(count, self.batch_size, self.seed, order, skip):
+                yield Batch(*(column[index.to(self.device)] for column in self.rollout))
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Rollout:
+        logits, values = model(batch.observations)
+        policy = Categorical(logits=logits, validate_args=False)
+        return Rollout(
+            logprobs=policy.log_prob(batch.actions),
+            old_logprobs=batch.old_logprobs,
+            advantages=batch.advantages,
+            returns=batch.returns,
+            values=values,
+            entropies=policy.entropy(),
+        )
+
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        actors = Actors(self.environment, self.episodes, FIRST_SEED[split])
+        returns, running = np.zeros(self.episodes), np.ones(self.episodes, bool)
+        while running.any():
+            logits, _ = model(self._tensor(actors.observations))
+            step = actors.step(logits.argmax(dim=-1).cpu().numpy())
+            returns += step.rewards * running
+            running &= ~(step.terminated | step.truncated)
+        return {"return": float(returns.mean()), "return_std": float(returns.std())}
+
+    def state_dict(self) -> dict[str, Any]:
+        rollout = None if self.rollout is None else tuple(self.rollout)
+        return {"actors": self.actors.state_dict(), "rollout": rollout}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.actors.load_state_dict(state["actors"])
+        columns = state["rollout"]
+        self.rollout = columns and Batch(*(column.to(self.device) for column in columns))
+
+    @torch.no_grad()
+    def _sample(self, model: nn.Module) -> Batch:
+        seen, actions, logprobs, steps = [], [], [], []
+        for _ in range(self.horizon):
+            seen.append(self._tensor(self.actors.observations))
+            policy = Categorical(logits=model(seen[-1])[0], validate_args=False)
+            actions.append(policy.sample())
+            logprobs.append(policy.log_prob(actions[-1]))
+            steps.append(self.actors.step(actions[-1].cpu().numpy()))
+        observations = torch.stack(seen)
+        advantages, returns = self._advantages(model, observations, steps)
+        columns = observations, torch.stack(actions), torch.stack(logprobs), advantages, returns
+        return Batch(*(column.flatten(0, 1) for column in columns))
+
+    def _advantages(
+        self, model: nn.Module, observations: Tensor, steps: list[Step]
+    ) -> tuple[Tensor, Tensor]:
+        values, next_values = (
+            model(seen.flatten(0, 1))[1].view(self.horizon, -1) for seen in
+            (observations, self._tensor(np.stack([step.observations for step in steps])))
+        )
+        rewards, terminated, truncated = (
+            self._tensor(np.stack([getattr(step, name) for step in steps]))
+            for name in ("rewards", "terminated", "truncated")
+        )
+        advantages = gae(
+            rewards, values, next_values, terminated, truncated, self.gamma, self.gae_lambda
+        )
+        standard = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        return standard, advantages + values
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.as_tensor(array, dtype=torch.float32, device=self.device)
+
+
+def gae(
+    rewards: Tensor,
+    values: Tensor,
+    next_values: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    gamma: float,
+    gae_lambda: float,
+) -> Tensor:
+    """Generalised advantage estimates of steps [time, actors].
+
+    A_t = d_t + gamma * lambda * (1 - done_t) * A_{t+1},
+    d_t = r_t + gamma * (1 - terminated_t) * V(s_{t+1}) - V(s_t)
+
+    `next_values` are of the state that the step led to, before any reset.
+
+    Source:
+        Schulman et al. 2016, arXiv:1506.02438.
+    """
+    errors = rewards + gamma * (1 - terminated) * next_values - values
+    going_on = (1 - terminated) * (1 - truncated)
+    advantages = torch.empty_like(errors)
+    following = torch.zeros_like(errors[0])
+    for time in range(len(errors) - 1, -1, -1):
+        following = errors[time] + gamma * gae_lambda * going_on[time] * following
+        advantages[time] = following
+    return advantages

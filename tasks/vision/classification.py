@@ -1,0 +1,54 @@
+"""Image classification: one pass over the images, class scores out."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from objectives.records import Labelled
+from tasks.protocol import Monitor, Protocol, index_batches
+from tasks.vision.images import ImageSet
+
+EVALUATION_BATCH = 1024
+
+
+class Batch(NamedTuple):
+    inputs: Tensor
+    labels: Tensor
+    index: Tensor
+
+
+class Classification(Protocol):
+    """Class scores and labels; evaluated by accuracy and negative log-likelihood (nats)."""
+
+    record = Labelled
+    monitor = Monitor("accuracy", maximize=True)
+
+    def __init__(self, data: ImageSet, batch_size: int, seed: int, device: torch.device):
+        self.data = data.to(device)
+        self.batch_size, self.seed, self.device = batch_size, seed, device
+        self.steps_per_epoch = -(-len(data.train) // batch_size)
+        self.facts = {
+            "input_shape": data.shape,
+            "num_outputs": data.num_classes,
+            "num_classes": data.num_classes,
+            "num_examples": len(data.train),
+        }
+
+    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Batch]:
+        train = self.data.train
+        for index in index_batches(len(train), self.batch_size, self.seed, epoch, start):
+            index = index.to(self.device)
+            yield Batch(self.data.normalized(train.images[index]), train.labels[index], index)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Labelled:
+        return Labelled(model(batch.inputs), batch.labels, batch.index)
+
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        data = getattr(self.data, split)
+        parts = data.images.split(EVALUATION_BATCH)
+        logits = torch.cat([model(self.data.normalized(part)).float() for part in parts])
+        correct = (logits.argmax(dim=-1) == data.labels).double().mean()
+        return {"accuracy": correct.item(), "nll": F.cross_entropy(logits, data.labels).item()}

@@ -1,0 +1,29 @@
+"""Handwritten digits that scikit-learn carries: 1,797 real images of 8 x 8 pixels."""
+
+from functools import cache
+
+import numpy as np
+
+from tasks.vision.images import ImageSet, split_of, split_off_validation
+
+GREYS = 16
+"""The set's pixels count from 0 to 16."""
+
+
+@cache
+def digits() -> ImageSet:
+    """The set in 64 / 16 / 20 % for training, validation and test, stratified.
+
+    Source:
+        Alpaydin & Kaynak 1998, UCI Optical Recognition of Handwritten Digits (its test set).
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    data, target = load_digits(return_X_y=True)
+    images = (data.reshape(-1, 1, 8, 8) * (255 / GREYS)).astype(np.uint8)
+    rest, test = train_test_split(
+        np.arange(len(target)), test_size=0.2, stratify=target, random_state=0
+    )
+    train, val = split_off_validation(images[rest], target[rest], share=0.2, num_classes=10)
+    return ImageSet(train, val, split_of(images[test], target[test]), num_classes=10)
