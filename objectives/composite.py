@@ -1,8 +1,9 @@
 """Objectives made of objectives."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
+import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
@@ -36,7 +37,7 @@ class Weighted(nn.Module):
         super().__init__()
         if unknown := weights.keys() - terms.keys():
             raise InputError(f"weights.{min(unknown)} names no term (terms: {', '.join(terms)}).")
-        self.terms = nn.ModuleDict(terms)
+        self.terms: Mapping[str, Objective] = nn.ModuleDict(terms)  # type: ignore[assignment]
         self.weights = {name: weights.get(name, 1.0) for name in terms}
         self.traits = Traits(
             coupled=_first(term.traits.coupled for term in terms.values()),
@@ -45,7 +46,8 @@ class Weighted(nn.Module):
         )
 
     def forward(self, **tensors: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        total, metrics = 0.0, {}
+        total = torch.zeros(())
+        metrics: dict[str, Tensor] = {}
         for name, term in self.terms.items():
             values, shown = term.of_tensors(**tensors)
             total = total + self.weights[name] * values
@@ -54,5 +56,5 @@ class Weighted(nn.Module):
         return total, metrics
 
 
-def _first(reasons: object) -> str:
+def _first(reasons: Iterable[str]) -> str:
     return next(filter(None, reasons), "")

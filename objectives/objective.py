@@ -60,7 +60,9 @@ class Objective(nn.Module):
         traits: See `Traits`.
     """
 
-    def __init__(self, compute: Callable[..., Any], fields: tuple[str, ...], values: dict[str, Any]):
+    def __init__(
+        self, compute: Callable[..., Any], fields: tuple[str, ...], values: dict[str, Any]
+    ):
         super().__init__()
         self.compute = compute
         self.fields = fields
@@ -115,8 +117,7 @@ def bind(checked: "partial[Any]", facts: Mapping[str, Any]) -> Objective:
     """
     hints = _annotations(checked.func)
     values = {
-        name: _bind_terms(hints.get(name), value, facts)
-        for name, value in checked.keywords.items()
+        name: _bind_terms(hints.get(name), value, facts) for name, value in checked.keywords.items()
     }
     complete = fill(partial(checked.func, **values), facts, _hyperparameters(checked.func))
     compute = complete() if inspect.isclass(checked.func) else complete
@@ -127,7 +128,8 @@ def objective_fields(checked: "partial[Any]") -> tuple[str, ...]:
     """The record fields that a checked objective reads, those of its terms included."""
     hints = _annotations(checked.func)
     nested = [
-        objective_fields(term) for name, value in checked.keywords.items()
+        objective_fields(term)
+        for name, value in checked.keywords.items()
         for term in _terms(hints.get(name), value)
     ]
     return tuple(dict.fromkeys(itertools.chain(_tensor_arguments(checked.func), *nested)))
@@ -138,7 +140,9 @@ def hyperparameters(checked: "partial[Any]") -> dict[str, Any]:
     hints = _annotations(checked.func)
     found = dict(checked.keywords)
     disagree = set()
-    for term in (t for name, value in checked.keywords.items() for t in _terms(hints.get(name), value)):
+    for term in (
+        t for name, value in checked.keywords.items() for t in _terms(hints.get(name), value)
+    ):
         for name, value in hyperparameters(term).items():
             if found.setdefault(name, value) != value:
                 disagree.add(name)
@@ -159,9 +163,12 @@ def fill(
         InputError: A required parameter is neither configured nor a fact.
     """
     parameters = inspect.signature(factory).parameters
-    left_open = [name for name in names or parameters if name not in factory.keywords]
+    left_open = [
+        name for name in (parameters if names is None else names) if name not in factory.keywords
+    ]
     missing = [
-        name for name in left_open
+        name
+        for name in left_open
         if name not in facts and parameters[name].default is inspect.Parameter.empty
     ]
     if missing:

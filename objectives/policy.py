@@ -48,7 +48,7 @@ def ppo(
     """
     log_ratio = logprobs - old_logprobs
     ratio = log_ratio.exp()
-    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+    clipped = torch.clamp(ratio, 1 - epsilon, 1 + epsilon)  # type: ignore[arg-type]
     policy = -torch.minimum(ratio * advantages, clipped * advantages)
     loss = policy + value_weight * (values - returns) ** 2 - entropy_weight * entropies
     return loss, {

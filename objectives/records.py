@@ -104,7 +104,9 @@ class Rollout(Record):
 def field_names(record: type[Record]) -> set[str]:
     """Everything that an objective may ask of this record by name: fields and properties."""
     derived = {
-        name for cls in record.__mro__ for name, value in vars(cls).items()
+        name
+        for cls in record.__mro__
+        for name, value in vars(cls).items()
         if isinstance(value, property)
     }
     return {field.name for field in fields(record)} | derived

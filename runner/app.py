@@ -23,6 +23,7 @@ from runner.rundir import RunDir
 from runner.track.follow import following
 from sweeps.grid import UnknownKey, axes
 
+
 def run_experiments(arguments: list[str]) -> None:
     """Run what the overrides and flags say; flags may stand anywhere.
 
@@ -31,18 +32,22 @@ def run_experiments(arguments: list[str]) -> None:
     """
     parsed = get_args_parser().parse_intermixed_args(arguments)
     overrides = list(parsed.overrides)
-    sys.path.insert(0, os.getcwd())  # a user's own objectives are imported from here
+    sys.path.insert(0, str(Path.cwd()))  # a user's own objectives are imported from here
+    alone: list[Job] = []
+
+    def task(config: DictConfig) -> dict[str, float]:
+        composed = OmegaConf.merge({"hydra": HydraConfig.get()}, config)
+        assert isinstance(composed, DictConfig)
+        job = Job.of(composed)
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            return run_member(job, Console())
+        alone.append(job)
+        return {}
+
     with hydra_called(arguments, overrides), clear_errors(overrides):
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run_one)()
-
-
-def run_one(config: DictConfig) -> dict[str, float]:
-    """Hydra's task function: one composed config."""
-    composed = OmegaConf.merge({"hydra": HydraConfig.get()}, config)
-    job = Job.of(composed)
-    if HydraConfig.get().mode is RunMode.MULTIRUN:
-        return run_member(job, Console())
-    return run_alone(job, Console())
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+    for job in alone:
+        run_alone(job, Console())
 
 
 def resume_run(given: str) -> None:
@@ -58,7 +63,7 @@ def resume_run(given: str) -> None:
     runs = [run for run in map(RunDir, found) if run.exists()]
     if len(runs) != 1:
         raise InputError(f"{given} is {'no run' if not runs else 'several runs'}; see runs/.")
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(Path.cwd()))
     job, console = Job.again(runs[0]), Console()
     if job.signature != runs[0].path.name:
         console.print("code or data have changed since: this is another run", highlight=False)

@@ -73,8 +73,14 @@ def build(config: dict[str, Any]) -> Experiment:
     bound = bind(objective, protocol.facts).to(device)
     optimizer = instantiated(config, "optimizer")([*model.parameters(), *bound.parameters()])
     learner = Learner(
-        model, protocol, bound, optimizer, device,
-        settings.accumulate, settings.clip, settings.precision,
+        model,
+        protocol,
+        bound,
+        optimizer,
+        device,
+        settings.accumulate,
+        settings.clip,
+        settings.precision,
     )
     total_steps = settings.steps or round(settings.epochs * protocol.steps_per_epoch)
     schedule = instantiated(config, "schedule")(optimizer, max(total_steps, 1))
@@ -131,13 +137,10 @@ def find_device(name: str) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda" if count else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    known = device is not None and device.type in ("cpu", "cuda")
-    if known and (device.type == "cpu" or (device.index or 0) < count):
-        return device
+    kind, _, index = name.partition(":")
+    there_is = kind == "cpu" or (kind == "cuda" and int(index or 0) < count)
+    if there_is and index in {"", *map(str, range(count))}:
+        return torch.device(name)
     there = ", ".join(["auto", "cpu", *(f"cuda:{number}" for number in range(count))])
     raise InputError(f"device={name} does not exist here (there are: {there}).")
 

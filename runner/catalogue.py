@@ -14,8 +14,13 @@ from runner.identity import definition
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = {
-    "tasks": "task", "models": "model", "objectives": "objective", "optimizers": "optimizer",
-    "schedules": "schedule", "algorithms": "algorithm", "experiments": "experiment",
+    "tasks": "task",
+    "models": "model",
+    "objectives": "objective",
+    "optimizers": "optimizer",
+    "schedules": "schedule",
+    "algorithms": "algorithm",
+    "experiments": "experiment",
 }
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -121,14 +126,12 @@ def declaration(objective: Option) -> tuple[str, list[ast.arg]]:
 
 @cache
 def _fields_of_record(protocol: str) -> set[str]:
+    """The fields of the record that a protocol class names in `record = ...`."""
     node = definition(protocol)
-    assert isinstance(node, ast.ClassDef)
-    name = next(
-        statement.value.id for statement in node.body
-        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Name)
-        and any(isinstance(t, ast.Name) and t.id == "record" for t in statement.targets)
-    )
-    return _members(f"objectives.records.{name}")
+    for statement in node.body if isinstance(node, ast.ClassDef) else []:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "record":
+            return _members(f"objectives.records.{ast.unparse(statement.value)}")
+    raise InputError(f"{protocol} is no protocol class with a record of its own.")
 
 
 def _members(record: str) -> set[str]:

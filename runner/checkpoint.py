@@ -30,7 +30,9 @@ def load(path: Path, experiment: Experiment) -> dict[str, Any] | None:
     try:
         state = torch.load(path, map_location=experiment.learner.device, weights_only=True)
     except Exception as error:
-        raise InputError(f"{path} is damaged ({error}); delete it to start this run anew.") from None
+        raise InputError(
+            f"{path} is damaged ({error}); delete it to start this run anew."
+        ) from None
     for name, part in _stateful(experiment).items():
         part.load_state_dict(state[name])
     set_random_state(state["random"])
@@ -40,7 +42,8 @@ def load(path: Path, experiment: Experiment) -> dict[str, Any] | None:
 
 def random_state() -> dict[str, Any]:
     """The state of every global generator, as tensors and plain values."""
-    name, keys, *rest = np.random.get_state()
+    state: Any = np.random.get_state()
+    name, keys, *rest = state
     return {
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),

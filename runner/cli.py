@@ -5,8 +5,6 @@ Only what a command needs is imported, inside it: help, lists and completion mus
 
 import os
 import sys
-from pathlib import Path
-from typing import Any
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
@@ -61,7 +59,9 @@ class Commands(click.Group):
         return super().shell_complete(ctx, incomplete) + complete(ctx, None, incomplete)
 
 
-def complete(ctx: click.Context, _: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
+def complete(
+    ctx: click.Context, _: click.Parameter | None, incomplete: str
+) -> list[CompletionItem]:
     """Candidates for an override."""
     from runner.completion import candidates
 
@@ -74,7 +74,9 @@ def commands() -> None:
     """See HELP."""
 
 
-@commands.command(hidden=True, add_help_option=False, context_settings={"ignore_unknown_options": True})
+@commands.command(
+    hidden=True, add_help_option=False, context_settings={"ignore_unknown_options": True}
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=complete)
 def run(arguments: tuple[str, ...]) -> None:
     """Run experiments."""
@@ -160,7 +162,9 @@ def main() -> None:
 
         click.echo(f"runner {version('runner')}")
         return
-    if "_RUNNER_COMPLETE" not in os.environ and (not arguments or arguments[0] not in commands.commands):
+    if "_RUNNER_COMPLETE" not in os.environ and (
+        not arguments or arguments[0] not in commands.commands
+    ):
         arguments = ["run", *arguments]
     try:
         commands.main(arguments, "runner", complete_var="_RUNNER_COMPLETE")

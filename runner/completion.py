@@ -22,7 +22,9 @@ def candidates(given: list[str], incomplete: str) -> list[str]:
 
 def groups() -> list[str]:
     """The config groups."""
-    return sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in NESTED)
+    return sorted(
+        folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in NESTED
+    )
 
 
 def settings(given: list[str]) -> list[str]:

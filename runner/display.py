@@ -7,10 +7,12 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress as Bar,
     SpinnerColumn,
     TextColumn,
     TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as Bar,
 )
 
 from runner.progress import Progress
@@ -58,7 +60,8 @@ class Lines:
         self.console.print(
             f"step {progress.step}/{self.total}  epoch {progress.step / self.per_epoch:.1f}  "
             f"{summary(progress.metrics)}  {speed:.0f} steps/s  {left:.0f} s left",
-            highlight=False, soft_wrap=True,
+            highlight=False,
+            soft_wrap=True,
         )
 
 
@@ -67,10 +70,17 @@ class Live:
 
     def __init__(self, console: Console):
         self.bar = Bar(
-            SpinnerColumn(), BarColumn(24), MofNCompleteColumn(), TextColumn("steps"),
-            TextColumn("epoch {task.fields[epoch]}"), TextColumn("{task.fields[metrics]}"),
-            TextColumn("{task.fields[speed]}"), TimeRemainingColumn(),
-            console=console, transient=True, auto_refresh=False,
+            SpinnerColumn(),
+            BarColumn(24),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TextColumn("epoch {task.fields[epoch]}"),
+            TextColumn("{task.fields[metrics]}"),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            auto_refresh=False,
         )
         self.refreshed = 0.0
 
@@ -94,8 +104,11 @@ class Live:
         self.refreshed = now
         speed = (progress.step - self.first) / max(now - self.started, 1e-9)
         self.bar.update(
-            self.task, completed=progress.step, speed=f"{speed:.0f}/s",
-            epoch=f"{progress.step / self.per_epoch:.1f}", metrics=summary(progress.metrics),
+            self.task,
+            completed=progress.step,
+            speed=f"{speed:.0f}/s",
+            epoch=f"{progress.step / self.per_epoch:.1f}",
+            metrics=summary(progress.metrics),
         )
         self.bar.refresh()
 

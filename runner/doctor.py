@@ -38,7 +38,10 @@ def findings(root: Path, tracking: str) -> Iterator[tuple[str, str]]:
     yield "gpu", ", ".join(machine["gpus"]) or f"none (torch {torch.__version__})"
     for extra, modules in EXTRAS.items():
         missing = [module for module in modules if importlib.util.find_spec(module) is None]
-        yield f"extra {extra}", f"missing: pip install 'runner[{extra}]'" if missing else "installed"
+        yield (
+            f"extra {extra}",
+            f"missing: pip install 'runner[{extra}]'" if missing else "installed",
+        )
     yield "root", f"{root} ({'writable' if os.access(root, os.W_OK) else 'not writable'})"
     yield "disk", f"{shutil.disk_usage(root).free / 2**30:.0f} GiB free"
     yield "tracking", f"{tracking} ({store_state(tracking)})"

@@ -59,8 +59,10 @@ def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
 @cache
 def code_state(user: Path) -> tuple[str, str]:
     """Commits and uncommitted changes of the runner's repository and of the user's."""
-    repositories = {_git(folder, "rev-parse", "--show-toplevel").strip()
-                    for folder in (Path(__file__).parent, user)} - {""}
+    repositories = {
+        _git(folder, "rev-parse", "--show-toplevel").strip()
+        for folder in (Path(__file__).parent, user)
+    } - {""}
     commits, diffs = [], []
     for repository in sorted(repositories):
         commits.append(_git(Path(repository), "rev-parse", "HEAD").strip())

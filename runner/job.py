@@ -41,19 +41,17 @@ class Job:
     def of(cls, composed: DictConfig) -> "Job":
         """A job from a config that Hydra composed, its `hydra` node included."""
         hydra = composed.hydra
-        own = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
-        neutral = OmegaConf.merge(own, {"root": "<root>", "data": "<data>"})
-        config, neutral = (
-            OmegaConf.to_container(c, resolve=True, throw_on_missing=True) for c in (own, neutral)
-        )
-        choices = OmegaConf.to_container(hydra.runtime.choices)
+        own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+        placeholders = {"root": "<root>", "data": "<data>"}
+        config, neutral = _plain(own), _plain(OmegaConf.merge(own, placeholders))
+        choices = _plain(hydra.runtime.choices)
         return cls(config, neutral, choices, tuple(hydra.overrides.task))
 
     @classmethod
     def again(cls, run: RunDir) -> "Job":
         """The job of an existing run directory."""
         planned = run.run
-        config = OmegaConf.to_container(OmegaConf.load(run.path / "config.yaml"))
+        config = _plain(OmegaConf.load(run.path / "config.yaml"))
         return cls(config, planned["meaning"], planned["choices"], tuple(planned["overrides"]))
 
     @cached_property
@@ -87,9 +85,13 @@ class Job:
     def plan(self) -> RunDir:
         """The run's directory, made if it is not there yet."""
         facts = {
-            "signature": self.signature, "name": self.name, "setting": self.setting,
-            "seed": self.config["seed"], "choices": dict(self.choices),
-            "overrides": list(self.overrides), "meaning": self.neutral,
+            "signature": self.signature,
+            "name": self.name,
+            "setting": self.setting,
+            "seed": self.config["seed"],
+            "choices": dict(self.choices),
+            "overrides": list(self.overrides),
+            "meaning": self.neutral,
         }
         return RunDir.plan(self.runs, facts, OmegaConf.to_yaml(OmegaConf.create(self.config)))
 
@@ -108,6 +110,12 @@ class Job:
                 f"runs cannot be kept in {self.runs.absolute()}: {error.strerror}. "
                 "Name another folder with root=PATH."
             ) from None
+
+
+def _plain(node: Any) -> dict[str, Any]:
+    """A config node as plain values, interpolations resolved."""
+    container: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    return container
 
 
 def execute(job: Job, console: Console) -> dict[str, float]:
@@ -129,8 +137,10 @@ def execute(job: Job, console: Console) -> dict[str, float]:
     experiment = build(job.config)
     run = job.plan()
     with (
-        run.attempt() as events, logging_to(run.path / "log.txt"),
-        StopSignal() as stop, display_on(console) as display,
+        run.attempt() as events,
+        logging_to(run.path / "log.txt"),
+        StopSignal() as stop,
+        display_on(console) as display,
     ):
         record_environment(run.path)
         metrics = train(experiment, run, events, display, stop)

@@ -1,15 +1,13 @@
 """One model learning by one objective: what every algorithm is made from."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from objectives.errors import InputError
 from objectives.objective import Objective
-from tasks.protocol import Protocol
+from tasks.protocol import Batch, Protocol
 
 
 @dataclass
@@ -43,14 +41,14 @@ class Learner:
         bfloat16 = self.precision == "bfloat16"
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
 
-    def loss(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The objective's values, one an example or a scalar, and its metrics."""
         with self.autocast:
             values, metrics = self.objective(self.protocol(self.model, batch))
         return values, metrics
 
-    def backward(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Set the gradient to that of the mean loss over the batch; the metrics stay on the device."""
+    def backward(self, batch: Batch) -> dict[str, Tensor]:
+        """Set the gradient to that of the mean loss; the metrics stay on the device."""
         self.optimizer.zero_grad(set_to_none=True)
         if self.accumulate > 1:
             return self._backward_in_parts(batch)
@@ -65,23 +63,17 @@ class Learner:
             nn.utils.clip_grad_norm_(self.parameters, self.clip)
         self.optimizer.step()
 
-    def _backward_in_parts(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def _backward_in_parts(self, batch: Batch) -> dict[str, Tensor]:
         """Sums are propagated and divided at the end: the count may depend on the parts' masks."""
         total, count = torch.zeros((), device=self.device), 0
         metrics: dict[str, Tensor] = {}
-        for part in split(batch, self.accumulate):
+        for part in batch.parts(self.accumulate):
             values, shown = self.loss(part)
             values.sum().backward()
             total, count = total + values.detach().sum(), count + values.numel()
-            share = len(part[0]) / len(batch[0])
+            share = len(part) / len(batch)
             metrics = {name: metrics.get(name, 0) + share * shown[name] for name in shown}
         for parameter in self.parameters:
             if parameter.grad is not None:
                 parameter.grad /= count
         return {"loss": total / count, **metrics}
-
-
-def split(batch: Any, count: int) -> Iterator[Any]:
-    """A named tuple of tensors in parts along the first dimension."""
-    for columns in zip(*(column.chunk(count) for column in batch), strict=True):
-        yield type(batch)(*columns)

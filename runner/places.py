@@ -46,8 +46,20 @@ def serve(given: tuple[str, ...]) -> None:
     console = Console()
     console.print(f"http://127.0.0.1:{where['port']}  (Ctrl-C stops it)", highlight=False)
     os.chdir(Path(where["root"], "runs"))
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--workers", "1",
-               "--host", "127.0.0.1", "--port", where["port"]]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        uri,
+        "--workers",
+        "1",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        where["port"],
+    ]
     os.execv(sys.executable, command)
 
 

@@ -29,12 +29,22 @@ def print_sweep(console: Console, results: Iterable[Result]) -> None:
     settings: dict[str, list[dict[str, float]]] = defaultdict(list)
     for run, status in results:
         settings[run["setting"]].append(status.get("metrics", {}))
-    names = list(dict.fromkeys(
-        name for runs in settings.values() for metrics in runs for name in metrics
-        if name.startswith("test/")
-    ))
-    table = Table("setting", "seeds", *names, title_justify="left",
-                  title="test metrics, mean ± 95 % confidence interval over seeds")
+    names = list(
+        dict.fromkeys(
+            name
+            for runs in settings.values()
+            for metrics in runs
+            for name in metrics
+            if name.startswith("test/")
+        )
+    )
+    table = Table(
+        "setting",
+        "seeds",
+        *names,
+        title_justify="left",
+        title="test metrics, mean ± 95 % confidence interval over seeds",
+    )
     for setting, runs in settings.items():
         finished = [metrics for metrics in runs if metrics]
         cells = (interval([metrics[n] for metrics in finished if n in metrics]) for n in names)

@@ -141,8 +141,14 @@ class RunDir:
             state = State(before["state"])
             if state is State.RUNNING:  # whoever wrote this is dead: the lock was free
                 state = State.INTERRUPTED
-            self._move(state, State.RUNNING, attempt=before["attempt"] + 1, pid=os.getpid(),
-                       host=socket.gethostname(), started=time.time())
+            self._move(
+                state,
+                State.RUNNING,
+                attempt=before["attempt"] + 1,
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                started=time.time(),
+            )
             with Events(self.path / "events.jsonl") as events, self._exit_record():
                 yield events
 

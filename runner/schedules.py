@@ -1,7 +1,13 @@
 """Learning-rate schedules over all steps of a run, from torch's own pieces."""
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, OneCycleLR, SequentialLR
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    OneCycleLR,
+    SequentialLR,
+)
 
 
 def constant(optimizer: Optimizer, total_steps: int, *, warmup: float = 0.0) -> LRScheduler | None:

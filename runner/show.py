@@ -8,7 +8,15 @@ from rich.table import Table
 
 from objectives.errors import InputError
 from runner.catalogue import (
-    GROUPS, Option, declaration, fields, fits, option, options, record_fields, unknown,
+    GROUPS,
+    Option,
+    declaration,
+    fields,
+    fits,
+    option,
+    options,
+    record_fields,
+    unknown,
 )
 
 BOUNDS = {"Gt": ">", "Ge": "≥", "Lt": "<", "Le": "≤"}
@@ -28,7 +36,9 @@ def print_list(kind: str, task: str) -> None:
         found = [entry for entry in found if fits(entry, offered)]
     table = Table(box=None, show_header=False, pad_edge=False)
     for entry in found:
-        table.add_row(f"[bold]{entry.name}[/]", escape(entry.about), f"[dim]{escape(entry.paper)}[/]")
+        table.add_row(
+            f"[bold]{entry.name}[/]", escape(entry.about), f"[dim]{escape(entry.paper)}[/]"
+        )
     Console().print(table)
 
 
@@ -59,13 +69,17 @@ def _print_objective(console: Console, entry: Option) -> None:
     for argument in arguments:
         if argument.arg in config:
             table.add_row(
-                argument.arg, domain(argument.annotation), str(config[argument.arg]),
+                argument.arg,
+                domain(argument.annotation),
+                str(config[argument.arg]),
                 str(space.get(argument.arg, "")),
             )
     if table.row_count:
         console.print(table)
         console.print()
-    tasks = [t.name for t in options("task").values() if fits(entry, record_fields(t.config["task"]))]
+    tasks = [
+        t.name for t in options("task").values() if fits(entry, record_fields(t.config["task"]))
+    ]
     console.print(f"reads    {', '.join(fields(entry)) or 'what its terms read'}", highlight=False)
     console.print(f"fits     {', '.join(tasks) or 'no task yet'}", highlight=False)
     console.print(f"paper    {escape(entry.paper)}", highlight=False)

@@ -62,7 +62,11 @@ def run_steps(
     stop: StopSignal,
 ) -> None:
     """Update until the budget is used, patience is lost, or someone asks to stop."""
-    settings, update, schedule = experiment.settings, experiment.algorithm.update, experiment.schedule
+    settings, update, schedule = (
+        experiment.settings,
+        experiment.algorithm.update,
+        experiment.schedule,
+    )
     saved = time.monotonic()
     for batch in batches(experiment, progress):
         progress.window.append(update(batch))

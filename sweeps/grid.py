@@ -49,7 +49,8 @@ def grid(
     Raises:
         InputError: An axis applies to none of the combinations.
     """
-    groups, values = [], []
+    groups: list[Axis] = []
+    values: list[Axis] = []
     for axis in axes(arguments):
         (groups if "@" in axis.key or is_group(axis.key) else values).append(axis)
     jobs, applied = [], set()

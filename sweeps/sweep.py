@@ -12,9 +12,10 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 from rich.console import Console
 
-from runner import report, track
+from runner import report
 from runner.job import Job
 from runner.rundir import State, write_whole
+from runner.track.follow import following
 from sweeps.grid import grid
 
 
@@ -33,12 +34,15 @@ def sweep(
     Raises:
         SweepFailed: A job failed; the others ran all the same.
     """
+
     def compose(overrides: list[str]) -> DictConfig:
         return loader.load_sweep_config(config, overrides)
 
     def is_group(key: str) -> bool:
-        return bool(loader.get_group_options(key, ObjectType.CONFIG)
-                    or loader.get_group_options(key, ObjectType.GROUP))
+        return bool(
+            loader.get_group_options(key, ObjectType.CONFIG)
+            or loader.get_group_options(key, ObjectType.GROUP)
+        )
 
     console = Console()
     jobs = distinct([Job.of(compose(job)) for job in grid(arguments, compose, is_group)])
@@ -48,10 +52,12 @@ def sweep(
         job.plan()
     folder = write_manifest(jobs, arguments)
     say_plan(console, jobs, waiting)
-    with track.following(jobs[0].config, console):
+    with following(jobs[0].config, console):
         launcher.launch([list(job.overrides) for job in waiting], initial_job_idx=0)
     statuses = [job.directory.status for job in jobs]
-    report.print_sweep(console, [(job.directory.run, s) for job, s in zip(jobs, statuses, strict=True)])
+    report.print_sweep(
+        console, [(job.directory.run, s) for job, s in zip(jobs, statuses, strict=True)]
+    )
     console.print(f"sweep {folder}", highlight=False)
     fail_if_any([job for job in waiting if job.directory.state is State.FAILED])
     return statuses
@@ -86,7 +92,10 @@ def write_manifest(jobs: list[Job], arguments: list[str]) -> Path:
     if not (folder / "manifest.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         manifest = {
-            "id": identity, "created": time.time(), "overrides": arguments, "members": members,
+            "id": identity,
+            "created": time.time(),
+            "overrides": arguments,
+            "members": members,
         }
         write_whole(folder / "manifest.json", json.dumps(manifest, indent=1))
     return folder

@@ -7,12 +7,26 @@ poorest record that has every field the objective needs.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from objectives.records import Record
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Base of all batches: tensors whose first dimension is the example."""
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
+
+    def parts(self, count: int) -> Iterator[Self]:
+        """The batch in (at most) `count` parts."""
+        columns = (getattr(self, field.name).chunk(count) for field in fields(self))
+        return (type(self)(*part) for part in zip(*columns, strict=True))
 
 
 class Monitor(NamedTuple):
@@ -41,11 +55,11 @@ class Protocol(ABC):
         """Look at the untrained model once, before the first step (to freeze a reference, say)."""
 
     @abstractmethod
-    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[tuple[Tensor, ...]]:
+    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Batch]:
         """The batches of one epoch from number `start` on.
 
-        A batch is a named tuple of tensors whose first dimension is the example. Which examples
-        it holds depends on seed, epoch and number alone, so that a run can go on mid-epoch.
+        Which examples a batch holds depends on seed, epoch and number alone, so that a run can
+        go on mid-epoch.
         """
 
     @abstractmethod

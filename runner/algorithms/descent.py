@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from runner.learner import Learner
+from tasks.protocol import Batch
 
 
 class Descent:
@@ -13,7 +14,7 @@ class Descent:
     def __init__(self, learner: Learner):
         self.learner = learner
 
-    def update(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def update(self, batch: Batch) -> dict[str, Tensor]:
         """Change the model by one batch; the metrics stay on the device."""
         metrics = self.learner.backward(batch)
         self.learner.step()

@@ -6,6 +6,7 @@ from torch import Tensor
 from objectives.errors import InputError
 from runner.algorithms.descent import Descent
 from runner.learner import Learner
+from tasks.protocol import Batch
 
 
 class SAM(Descent):
@@ -34,7 +35,7 @@ class SAM(Descent):
             raise InputError(f"rho={rho}: SAM needs a distance greater than 0.")
         self.rho = rho
 
-    def update(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def update(self, batch: Batch) -> dict[str, Tensor]:
         metrics = self.learner.backward(batch)
         shifts = self._climb()
         self.learner.objective.eval()
@@ -50,7 +51,9 @@ class SAM(Descent):
     def _climb(self) -> list[tuple[Tensor, Tensor]]:
         learning = [(p, p.grad) for p in self.learner.parameters if p.grad is not None]
         norm = torch.stack([torch.linalg.vector_norm(g) for _, g in learning]).norm()
-        shifts = [(parameter, gradient * self.rho / (norm + 1e-12)) for parameter, gradient in learning]
+        shifts = [
+            (parameter, gradient * self.rho / (norm + 1e-12)) for parameter, gradient in learning
+        ]
         for parameter, shift in shifts:
             parameter += shift
         return shifts

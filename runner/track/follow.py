@@ -43,7 +43,8 @@ def following(config: Mapping[str, Any], console: Console) -> Iterator[None]:
         if reason:
             console.print(
                 f"Not in MLflow yet: {reason}.\nNothing is lost; `runner sync` brings it in later.",
-                highlight=False, soft_wrap=True,
+                highlight=False,
+                soft_wrap=True,
             )
 
 
@@ -53,8 +54,13 @@ def start(root: Path, uri: str) -> Process:
     runs.mkdir(parents=True, exist_ok=True)
     return subprocess.Popen(
         [sys.executable, "-m", "runner.track", str(root.absolute()), uri],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        cwd=runs, start_new_session=True, env=HTTP | os.environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=runs,
+        start_new_session=True,
+        env=HTTP | os.environ,
     )
 
 
@@ -73,13 +79,18 @@ def main(root: Path, uri: str) -> None:
     """Follow the run directories until standard input is closed, then look once more."""
     os.nice(10)
     closed = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), closed.set()), daemon=True).start()
+    threading.Thread(target=_wait_for_end, args=[closed], daemon=True).start()
     reason = _try_replay(root, uri)
     while not closed.wait(POLL):
         reason = _try_replay(root, uri)
     if reason := _try_replay(root, uri):
-        print(reason)
+        sys.stdout.write(reason)
         sys.exit(1)
+
+
+def _wait_for_end(closed: threading.Event) -> None:
+    sys.stdin.read()
+    closed.set()
 
 
 def _try_replay(root: Path, uri: str) -> str:

@@ -24,7 +24,9 @@ PARAM_LENGTH = 500
 """Most characters of a parameter's value that every store takes."""
 
 ENDED = {
-    State.DONE: "FINISHED", State.FAILED: "FAILED", State.PRUNED: "KILLED",
+    State.DONE: "FINISHED",
+    State.FAILED: "FAILED",
+    State.PRUNED: "KILLED",
     State.INTERRUPTED: "KILLED",
 }
 Record = dict[str, Any]
@@ -121,11 +123,15 @@ class Store:
         if parent:
             tags["mlflow.parentRunId"] = parent
         created = self.client.create_run(
-            self._experiment(planned), _milliseconds(run.status.get("started", 0)), tags,
+            self._experiment(planned),
+            _milliseconds(run.status.get("started", 0)),
+            tags,
             run_name=planned["name"],
         )
         run_id: str = created.info.run_id
-        params = [Param(k, v) for k, v in _flat(yaml.safe_load((run.path / "config.yaml").read_text()))]
+        params = [
+            Param(k, v) for k, v in _flat(yaml.safe_load((run.path / "config.yaml").read_text()))
+        ]
         self.client.log_batch(run_id, params=params)
         return run_id
 

@@ -8,9 +8,7 @@ from torch import Tensor, nn
 class ActorCritic(nn.Module):
     """Two tanh perceptrons: action scores [batch, actions] and a value [batch]."""
 
-    def __init__(
-        self, observation_shape: tuple[int, ...], num_actions: int, *, width: int = 64
-    ):
+    def __init__(self, observation_shape: tuple[int, ...], num_actions: int, *, width: int = 64):
         super().__init__()
         self.actor = _perceptron(math.prod(observation_shape), width, num_actions, gain=0.01)
         self.critic = _perceptron(math.prod(observation_shape), width, 1, gain=1.0)

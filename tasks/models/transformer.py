@@ -7,6 +7,8 @@ from torch import Tensor, nn
 class Transformer(nn.Module):
     """A pre-norm causal transformer: tokens [batch, time] to next-token scores."""
 
+    mask: Tensor
+
     def __init__(
         self,
         num_tokens: int,

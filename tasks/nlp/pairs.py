@@ -33,7 +33,8 @@ class PairSet:
     num_tokens: int
 
     def to(self, device: torch.device) -> "PairSet":
-        return PairSet(*(s.to(device) for s in (self.train, self.val, self.test)), self.num_tokens)
+        train, val, test = (split.to(device) for split in (self.train, self.val, self.test))
+        return PairSet(train, val, test, self.num_tokens)
 
 
 @cache
@@ -57,7 +58,11 @@ def synthetic_pairs(
 
 
 def _judged(
-    size: int, scores: Tensor, prompt: int, response: int, flip_rate: float,
+    size: int,
+    scores: Tensor,
+    prompt: int,
+    response: int,
+    flip_rate: float,
     generator: torch.Generator,
 ) -> Pairs:
     prompts = torch.randint(len(scores), (size, prompt), generator=generator)
@@ -72,4 +77,6 @@ def _judged(
     tokens = torch.cat([prompts.expand(2, -1, -1), responses * written], dim=-1)
     mask = torch.cat([torch.zeros(2, size, prompt, dtype=torch.bool), written], dim=-1)
     chosen, rejected = best.long(), 1 - best.long()
-    return Pairs(tokens[chosen, rows], tokens[rejected, rows], mask[chosen, rows], mask[rejected, rows])
+    return Pairs(
+        tokens[chosen, rows], tokens[rejected, rows], mask[chosen, rows], mask[rejected, rows]
+    )

@@ -2,7 +2,8 @@
 
 import copy
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +11,11 @@ from torch.nn import functional as F
 
 from objectives.records import Preference
 from tasks.nlp.pairs import Pairs, PairSet
-from tasks.protocol import Monitor, Protocol, index_batches
+from tasks.protocol import Batch, Monitor, Protocol, index_batches
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True)
+class PairBatch(Batch):
     chosen: Tensor
     rejected: Tensor
     chosen_mask: Tensor
@@ -44,13 +46,13 @@ class PairedResponses(Protocol):
     def prepare(self, model: nn.Module) -> None:
         self.reference = copy.deepcopy(model).requires_grad_(False).eval()
 
-    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Batch]:
+    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[PairBatch]:
         train = self.data.train
         for index in index_batches(len(train), self.batch_size, self.seed, epoch, start):
             index = index.to(self.device)
-            yield Batch(*(column[index] for column in vars(train).values()), index)
+            yield PairBatch(**{name: c[index] for name, c in vars(train).items()}, index=index)
 
-    def __call__(self, model: nn.Module, batch: Batch | Pairs) -> Preference:
+    def __call__(self, model: nn.Module, batch: PairBatch | Pairs) -> Preference:
         tokens = torch.cat([batch.chosen, batch.rejected])
         chosen, rejected = token_logprobs(model, tokens).chunk(2)
         with torch.no_grad():

@@ -2,17 +2,19 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from objectives.records import Predicted, Quantiles
-from tasks.protocol import Monitor, Protocol, index_batches
+from tasks.protocol import Batch, Monitor, Protocol, index_batches
 from tasks.regression.tables import Table
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True)
+class Rows(Batch):
     features: Tensor
     targets: Tensor
     index: Tensor
@@ -33,11 +35,11 @@ class Tabular(Protocol):
             "num_examples": len(data.train),
         }
 
-    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Batch]:
+    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Rows]:
         train = self.data.train
         for index in index_batches(len(train), self.batch_size, self.seed, epoch, start):
             index = index.to(self.device)
-            yield Batch(train.features[index], train.targets[index], index)
+            yield Rows(train.features[index], train.targets[index], index)
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
         data = getattr(self.data, split)
@@ -58,7 +60,7 @@ class PointRegression(Tabular):
     def __init__(self, data: Table, batch_size: int, seed: int, device: torch.device):
         super().__init__(data, batch_size, seed, device, num_outputs=1)
 
-    def __call__(self, model: nn.Module, batch: Batch) -> Predicted:
+    def __call__(self, model: nn.Module, batch: Rows) -> Predicted:
         return Predicted(model(batch.features).squeeze(-1), batch.targets, batch.index)
 
     def errors(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -87,7 +89,7 @@ class QuantileRegression(Tabular):
         super().__init__(data, batch_size, seed, device, num_outputs=len(levels))
         self.levels = torch.tensor(levels, dtype=torch.float64, device=device)
 
-    def __call__(self, model: nn.Module, batch: Batch) -> Quantiles:
+    def __call__(self, model: nn.Module, batch: Rows) -> Quantiles:
         return Quantiles(model(batch.features), batch.targets, batch.index)
 
     def errors(self, outputs: Tensor, targets: Tensor) -> dict[str, Any]:

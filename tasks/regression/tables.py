@@ -34,7 +34,8 @@ class Table:
     scale: float
 
     def to(self, device: torch.device) -> "Table":
-        return Table(*(s.to(device) for s in (self.train, self.val, self.test)), scale=self.scale)
+        train, val, test = (split.to(device) for split in (self.train, self.val, self.test))
+        return Table(train, val, test, self.scale)
 
 
 @cache

@@ -65,11 +65,13 @@ class Actors:
         """Act once in every copy; copies whose episode ended begin the next one."""
         outcomes = [self._act(actor, int(action)) for actor, action in enumerate(actions)]
         seen, rewards, terminated, truncated = (
-            np.array(column, dtype) for column, dtype in
-            zip(zip(*outcomes, strict=True), (np.float32, np.float32, bool, bool), strict=True)
+            np.array(column, dtype)
+            for column, dtype in zip(
+                zip(*outcomes, strict=True), (np.float32, np.float32, bool, bool), strict=True
+            )
         )
         self.observations = seen.copy()
-        for actor in np.flatnonzero(terminated | truncated):
+        for actor in np.flatnonzero(terminated | truncated).tolist():
             self.observations[actor] = self._reset(actor)
         return Step(seen, rewards, terminated, truncated)
 

@@ -1,7 +1,8 @@
 """On-policy reinforcement learning: sample a rollout, replay it in minibatches, sample again."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from objectives.records import Rollout
-from tasks.protocol import Monitor, Protocol, index_batches
+from tasks.protocol import Batch, Monitor, Protocol, index_batches
 from tasks.rl.environments import Actors, Environment, Step
 
 FIRST_SEED = {"train": 0, "val": 1_000_000_000, "test": 2_000_000_000}
@@ -18,7 +19,8 @@ FIRST_SEED = {"train": 0, "val": 1_000_000_000, "test": 2_000_000_000}
 SEEDS_PER_RUN = 10_000_000
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True)
+class Steps(Batch):
     observations: Tensor
     actions: Tensor
     old_logprobs: Tensor
@@ -61,14 +63,14 @@ class OnPolicy(Protocol):
         self.horizon, self.replays, self.episodes = horizon, replays, episodes
         self.gamma, self.gae_lambda = gamma, gae_lambda
         self.actors = Actors(data, actors, FIRST_SEED["train"] + seed * SEEDS_PER_RUN)
-        self.rollout: Batch | None = None
+        self.rollout: Steps | None = None
         self.steps_per_epoch = replays * -(-actors * horizon // batch_size)
         self.facts = {
             "observation_shape": data.observation_shape,
             "num_actions": data.num_actions,
         }
 
-    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Batch]:
+    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Steps]:
         if start == 0:
             self.rollout = self._sample(model)
         assert self.rollout is not None
@@ -76,11 +78,13 @@ class OnPolicy(Protocol):
         for number in range(start // per_replay, self.replays):
             skip = start % per_replay if number == start // per_replay else 0
             order = epoch * self.replays + number
-            count = len(self.rollout.actions)
+            count = len(self.rollout)
             for index in index_batches(count, self.batch_size, self.seed, order, skip):
-                yield Batch(*(column[index.to(self.device)] for column in self.rollout))
+                yield Steps(
+                    *(column[index.to(self.device)] for column in vars(self.rollout).values())
+                )
 
-    def __call__(self, model: nn.Module, batch: Batch) -> Rollout:
+    def __call__(self, model: nn.Module, batch: Steps) -> Rollout:
         logits, values = model(batch.observations)
         policy = Categorical(logits=logits, validate_args=False)
         return Rollout(
@@ -103,16 +107,16 @@ class OnPolicy(Protocol):
         return {"return": float(returns.mean()), "return_std": float(returns.std())}
 
     def state_dict(self) -> dict[str, Any]:
-        rollout = None if self.rollout is None else tuple(self.rollout)
+        rollout = None if self.rollout is None else tuple(vars(self.rollout).values())
         return {"actors": self.actors.state_dict(), "rollout": rollout}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.actors.load_state_dict(state["actors"])
         columns = state["rollout"]
-        self.rollout = columns and Batch(*(column.to(self.device) for column in columns))
+        self.rollout = columns and Steps(*(column.to(self.device) for column in columns))
 
     @torch.no_grad()
-    def _sample(self, model: nn.Module) -> Batch:
+    def _sample(self, model: nn.Module) -> Steps:
         seen, actions, logprobs, steps = [], [], [], []
         for _ in range(self.horizon):
             seen.append(self._tensor(self.actors.observations))
@@ -123,14 +127,17 @@ class OnPolicy(Protocol):
         observations = torch.stack(seen)
         advantages, returns = self._advantages(model, observations, steps)
         columns = observations, torch.stack(actions), torch.stack(logprobs), advantages, returns
-        return Batch(*(column.flatten(0, 1) for column in columns))
+        return Steps(*(column.flatten(0, 1) for column in columns))
 
     def _advantages(
         self, model: nn.Module, observations: Tensor, steps: list[Step]
     ) -> tuple[Tensor, Tensor]:
         values, next_values = (
-            model(seen.flatten(0, 1))[1].view(self.horizon, -1) for seen in
-            (observations, self._tensor(np.stack([step.observations for step in steps])))
+            model(seen.flatten(0, 1))[1].view(self.horizon, -1)
+            for seen in (
+                observations,
+                self._tensor(np.stack([step.observations for step in steps])),
+            )
         )
         rewards, terminated, truncated = (
             self._tensor(np.stack([getattr(step, name) for step in steps]))

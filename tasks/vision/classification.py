@@ -1,20 +1,21 @@
 """Image classification: one pass over the images, class scores out."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from objectives.records import Labelled
-from tasks.protocol import Monitor, Protocol, index_batches
+from tasks.protocol import Batch, Monitor, Protocol, index_batches
 from tasks.vision.images import ImageSet
 
 EVALUATION_BATCH = 1024
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True)
+class Images(Batch):
     inputs: Tensor
     labels: Tensor
     index: Tensor
@@ -37,13 +38,13 @@ class Classification(Protocol):
             "num_examples": len(data.train),
         }
 
-    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Batch]:
+    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Images]:
         train = self.data.train
         for index in index_batches(len(train), self.batch_size, self.seed, epoch, start):
             index = index.to(self.device)
-            yield Batch(self.data.normalized(train.images[index]), train.labels[index], index)
+            yield Images(self.data.normalized(train.images[index]), train.labels[index], index)
 
-    def __call__(self, model: nn.Module, batch: Batch) -> Labelled:
+    def __call__(self, model: nn.Module, batch: Images) -> Labelled:
         return Labelled(model(batch.inputs), batch.labels, batch.index)
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Self-supervised learning: two augmented views of each image, embeddings out."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,13 +10,14 @@ from torch.nn import functional as F
 
 from objectives.errors import InputError
 from objectives.records import Views
-from tasks.protocol import Monitor, Protocol, index_batches
+from tasks.protocol import Batch, Monitor, Protocol, index_batches
 from tasks.vision.images import ImageSet
 
 NEIGHBOURS = 5
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True)
+class ViewPair(Batch):
     view_1: Tensor
     view_2: Tensor
     index: Tensor
@@ -56,18 +57,20 @@ class TwoViews(Protocol):
             "num_examples": len(data.train),
         }
 
-    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Batch]:
+    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[ViewPair]:
         images = self.data.train.images
         for index in index_batches(
             len(images), self.batch_size, self.seed, epoch, start, drop_last=True
         ):
             index = index.to(self.device)
             inputs = self.data.normalized(images[index])
-            yield Batch(*(random_affine(inputs, *self.limits) for _ in range(2)), index)
+            view_1, view_2 = (random_affine(inputs, *self.limits) for _ in range(2))
+            yield ViewPair(view_1, view_2, index)
 
-    def __call__(self, model: nn.Module, batch: Batch) -> Views:
+    def __call__(self, model: nn.Module, batch: ViewPair) -> Views:
         embeddings = model(torch.cat([batch.view_1, batch.view_2]))
-        return Views(*embeddings.chunk(2), batch.index)
+        embeddings_1, embeddings_2 = embeddings.chunk(2)
+        return Views(embeddings_1, embeddings_2, batch.index)
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
         from sklearn.linear_model import LogisticRegression
@@ -85,12 +88,13 @@ class TwoViews(Protocol):
 
     def _features(self, model: nn.Module, split: str) -> tuple[np.ndarray, np.ndarray]:
         data = getattr(self.data, split)
-        features = F.normalize(model.features(self.data.normalized(data.images)).float(), dim=-1)
+        features = model.features(self.data.normalized(data.images))  # type: ignore[operator]
+        features = F.normalize(features.float(), dim=-1)
         return features.cpu().numpy(), data.labels.cpu().numpy()
 
 
 def random_affine(images: Tensor, max_rotation: float, max_shift: float, max_zoom: float) -> Tensor:
-    """Rotate (degrees), zoom and shift (shares of the width) each image by its own random amount."""
+    """Rotate (degrees), zoom and shift (shares of the width) each image at random."""
     amounts = torch.rand(4, len(images), device=images.device) * 2 - 1
     angle = torch.deg2rad(amounts[0] * max_rotation)
     zoom = 1 + amounts[1] * max_zoom

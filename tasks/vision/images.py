@@ -46,8 +46,8 @@ class ImageSet:
         return mean.float(), std.float()
 
     def to(self, device: torch.device) -> "ImageSet":
-        splits = (split.to(device) for split in (self.train, self.val, self.test))
-        return ImageSet(*splits, num_classes=self.num_classes)
+        train, val, test = (split.to(device) for split in (self.train, self.val, self.test))
+        return ImageSet(train, val, test, self.num_classes)
 
     def normalized(self, images: Tensor) -> Tensor:
         mean, std = self.scale
