@@ -11,7 +11,15 @@ from omegaconf import DictConfig
 
 
 class GridSweeper(Sweeper):
-    """Every combination of the swept values, each once."""
+    """Every combination of the swept values, each once.
+
+    Args:
+        params: Sweeps that a config brings, as key and comma-separated values; the command line
+            leads.
+    """
+
+    def __init__(self, params: dict[str, str]):
+        self.params = params
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -24,7 +32,11 @@ class GridSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from sweeps.sweep import sweep
 
-        return sweep(arguments, self.config, self.hydra_context.config_loader, self.launcher)
+        given = {argument.partition("=")[0] for argument in arguments}
+        brought = [f"{key}={value}" for key, value in self.params.items() if key not in given]
+        return sweep(
+            [*arguments, *brought], self.config, self.hydra_context.config_loader, self.launcher
+        )
 
 
 class UserConfigs(SearchPathPlugin):

@@ -83,11 +83,12 @@ TERMS = Mapping[str, Objective]
 
 
 def check(config: Any) -> "partial[Any]":
-    """Coerce the hyperparameters of an unbound objective and check them against their domains.
+    """Coerce the hyperparameters of what is not bound yet and check them against their domains.
 
     Args:
-        config: A `functools.partial` of an objective function or module class, or a composed
-            config that holds one under `objective` (a term, its hyperparameters beside it).
+        config: A `functools.partial` whose hyperparameters are keyword-only: an objective
+            function or module class, an algorithm, a schedule. Or a composed config that holds
+            one under `objective` (a term, its hyperparameters beside it).
 
     Raises:
         InputError: A hyperparameter is unknown or outside its domain.
@@ -176,7 +177,8 @@ def fill(
             f"{title(factory)} needs {', '.join(missing)}, which this task does not have "
             f"(it has {', '.join(sorted(facts))})."
         )
-    return partial(factory, **{name: facts[name] for name in left_open if name in facts})
+    supplied = {name: facts[name] for name in left_open if name in facts}
+    return partial(factory.func, *factory.args, **factory.keywords, **supplied)
 
 
 def title(factory: Any) -> str:

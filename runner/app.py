@@ -9,7 +9,12 @@ from pathlib import Path
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,7 +22,7 @@ from rich.console import Console
 
 from objectives.errors import InputError
 from runner import report
-from runner.catalogue import CONF, unknown
+from runner.catalogue import CONF, options, unknown
 from runner.job import Job, execute
 from runner.rundir import RunDir
 from runner.track.follow import following
@@ -72,6 +77,7 @@ def resume_run(given: str) -> None:
 
 def run_alone(job: Job, console: Console) -> dict[str, float]:
     """One job by itself, with its table."""
+    job.check_root()
     was_done = job.is_done()
     console.print(job.name, highlight=False)
     with following(job.config, console):
@@ -114,6 +120,8 @@ def clear_errors(overrides: list[str]) -> Iterator[None]:
         raise InputError(_missing_option(error)) from error
     except UnknownKey as error:
         raise InputError(_unknown_key(error.key, error.config)) from error
+    except OverrideParseException as error:
+        raise InputError(f"{error.override} is no override: {error.message}") from error
     except ConfigCompositionException as error:
         raise InputError(_failed_override(error, overrides)) from error
     except (HydraException, OmegaConfBaseException) as error:
@@ -138,11 +146,13 @@ def _failed_override(error: Exception, overrides: list[str]) -> str:
 
 
 def _unknown_key(key: str, config: DictConfig) -> str:
+    """Say that a setting does not exist, which are near, and who has one of that name."""
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     known = [str(k) for k in node if k != "hydra"] if isinstance(node, DictConfig) else []
-    of = OmegaConf.to_container(config.objective) if "objective" in config else {}
-    own = [str(k) for k in of if not str(k).startswith("_")] if isinstance(of, dict) else []
-    message = unknown(f"the setting {key}", name, known)
-    objective = str(config.objective["_target_"]).rpartition(".")[2]
-    return f"{message}\nHyperparameters of {objective}: {', '.join(own) or 'none'}."
+    message = unknown(key, name, known)
+    having = [n for n, entry in options("objective").items() if name in entry.config]
+    if having and not parent:
+        objective = str(config.objective["_target_"]).rpartition(".")[2]
+        message = f"{objective} has no {key}; objectives that do: {', '.join(having)}.\n{message}"
+    return message

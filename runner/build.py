@@ -66,12 +66,13 @@ def build(config: dict[str, Any]) -> Experiment:
     data = instantiated(config["task"], "data")
     seed_everything(settings.seed)
     facts = settings.model_dump() | {"data": data, "device": device}
-    protocol: Protocol = fill(protocol_factory, facts | hyperparameters(objective))()
-    model = fill(instantiated(config, "model"), protocol.facts)().to(device)
+    protocol: Protocol = made(fill(protocol_factory, facts | hyperparameters(objective)))
+    model = made(fill(instantiated(config, "model"), protocol.facts)).to(device)
     if settings.compile:
         model.compile()
     bound = bind(objective, protocol.facts).to(device)
-    optimizer = instantiated(config, "optimizer")([*model.parameters(), *bound.parameters()])
+    parameters = [*model.parameters(), *bound.parameters()]
+    optimizer = made(instantiated(config, "optimizer"), parameters)
     learner = Learner(
         model,
         protocol,
@@ -83,8 +84,8 @@ def build(config: dict[str, Any]) -> Experiment:
         settings.precision,
     )
     total_steps = settings.steps or round(settings.epochs * protocol.steps_per_epoch)
-    schedule = instantiated(config, "schedule")(optimizer, max(total_steps, 1))
-    algorithm = instantiated(config, "algorithm")(learner)
+    schedule = made(check(instantiated(config, "schedule")), optimizer, max(total_steps, 1))
+    algorithm = made(check(instantiated(config, "algorithm")), learner)
     protocol.prepare(model)
     return Experiment(settings, learner, algorithm, schedule, total_steps)
 
@@ -126,6 +127,20 @@ def instantiated(config: Mapping[str, Any], key: str) -> Any:
             raise cause from None
         reason = cause.__cause__ if cause is not None and cause.__cause__ else cause or error
         raise InputError(f"{key} cannot be made: {str(reason).splitlines()[0]}") from error
+
+
+def made(factory: Factory, *arguments: Any) -> Any:
+    """Call a factory, with what a library says against its values in one sentence.
+
+    Raises:
+        InputError: The values do not suit the factory.
+    """
+    try:
+        return factory(*arguments)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{title(factory)} cannot be made: {error}") from error
 
 
 def find_device(name: str) -> torch.device:

@@ -139,10 +139,9 @@ def _members(record: str) -> set[str]:
     node = definition(record)
     assert isinstance(node, ast.ClassDef)
     own = {
-        statement.target.id if isinstance(statement, ast.AnnAssign) else statement.name
+        ast.unparse(statement.target) if isinstance(statement, ast.AnnAssign) else statement.name
         for statement in node.body
-        if isinstance(statement, ast.FunctionDef)
-        or (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name))
+        if isinstance(statement, ast.FunctionDef | ast.AnnAssign)
     }
     bases = (base.id for base in node.bases if isinstance(base, ast.Name))
     inherited = (_members(f"objectives.records.{base}") for base in bases)

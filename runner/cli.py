@@ -181,7 +181,8 @@ def explain(error: Exception) -> str:
     kind = type(error).__name__
     if kind == "SweepFailed":
         return f"runner: {error}"
-    return f"runner: {kind}: {error}\nHYDRA_FULL_ERROR=1 shows the traceback."
+    notes = "".join(f"{note}\n" for note in getattr(error, "__notes__", []))
+    return f"runner: {kind}: {error}\n{notes}HYDRA_FULL_ERROR=1 shows the traceback."
 
 
 if __name__ == "__main__":

@@ -133,12 +133,11 @@ def execute(job: Job, console: Console) -> dict[str, float]:
     from runner.stop import StopSignal
     from runner.train import train
 
-    job.check_root()
     experiment = build(job.config)
     run = job.plan()
     with (
-        run.attempt() as events,
         logging_to(run.path / "log.txt"),
+        run.attempt() as events,
         StopSignal() as stop,
         display_on(console) as display,
     ):
@@ -158,8 +157,9 @@ def logging_to(file: Path) -> Iterator[None]:
     log.propagate = False
     try:
         yield
-    except Exception:
+    except Exception as error:
         log.exception("the run failed")
+        error.add_note(f"log {file}")
         raise
     finally:
         log.removeHandler(handler)

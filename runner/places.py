@@ -7,28 +7,29 @@ from pathlib import Path
 from rich.console import Console
 
 from objectives.errors import InputError
-from runner.track.follow import finish, start
+from runner.track.follow import finish, start, store_uri
 
 
 def places(given: tuple[str, ...], **defaults: str) -> dict[str, str]:
-    """Root, tracking URI and further settings, given as KEY=VALUE like those of a run.
+    """Root, store and further settings, given as KEY=VALUE like those of a run.
 
     Raises:
-        InputError: A key is not known, or the root does not exist.
+        InputError: A key is not known, or no store is meant.
     """
-    known = {"root": os.environ.get("RUNNER_ROOT", "."), "tracking": "", **defaults}
+    known = {
+        "root": os.environ.get("RUNNER_ROOT", "."),
+        "tracking": os.environ.get("RUNNER_TRACKING", "auto"),
+        **defaults,
+    }
     for word in given:
         key, equals, value = word.partition("=")
         if not equals or key not in known:
             raise InputError(f"{word} is not one of {', '.join(f'{name}=...' for name in known)}.")
         known[key] = value
-    root = Path(known["root"]).absolute()
-    return known | {"root": str(root), "tracking": known["tracking"] or default_store(root)}
-
-
-def default_store(root: Path) -> str:
-    """The store that runs under a root use unless told otherwise."""
-    return os.environ.get("RUNNER_TRACKING", f"sqlite:///{root}/runs/mlflow.db")
+    uri = store_uri(known["tracking"], Path(known["root"]))
+    if not uri:
+        raise InputError("tracking=off: there is no store to look at.")
+    return known | {"tracking": uri}
 
 
 def serve(given: tuple[str, ...]) -> None:
@@ -45,7 +46,6 @@ def serve(given: tuple[str, ...]) -> None:
         raise InputError(f"there are no runs under {where['root']}; name another with root=PATH.")
     console = Console()
     console.print(f"http://127.0.0.1:{where['port']}  (Ctrl-C stops it)", highlight=False)
-    os.chdir(Path(where["root"], "runs"))
     command = [
         sys.executable,
         "-m",

@@ -16,6 +16,7 @@ class Progress:
     """Where a run is; all of it goes into the checkpoint.
 
     Attributes:
+        steps_per_epoch: Batches in one epoch.
         step: Updates made.
         epoch: Epoch under way.
         batch: Batches of it that are done.
@@ -27,6 +28,7 @@ class Progress:
         best_model: The model's state at the best value, kept where patience asks for it.
     """
 
+    steps_per_epoch: int
     step: int = 0
     epoch: int = 0
     batch: int = 0
@@ -66,10 +68,9 @@ class Progress:
             self.stale += 1
 
     def _check_finite(self, losses: list[float]) -> None:
-        for number, loss in enumerate(losses):
+        for step, loss in enumerate(losses, start=self.step - len(losses) + 1):
             if not math.isfinite(loss):
-                behind = len(losses) - number - 1
+                epoch, batch = divmod(step - 1, self.steps_per_epoch)
                 raise NotFinite(
-                    f"the loss is {loss} at step {self.step - behind} "
-                    f"(epoch {self.epoch + 1}, batch {self.batch - behind})"
+                    f"the loss is {loss} at step {step} (epoch {epoch + 1}, batch {batch + 1})"
                 )

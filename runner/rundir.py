@@ -114,6 +114,13 @@ class RunDir:
     def state(self) -> State:
         return State(self.status["state"])
 
+    @property
+    def stamp(self) -> list[Any]:
+        """Changes whenever there is something new to know about the run."""
+        events = self.path / "events.jsonl"
+        size = events.stat().st_size if events.exists() else 0
+        return [self.state, self.status["attempt"], size]
+
     def is_locked(self) -> bool:
         """Whether a worker is alive and writes here."""
         try:

@@ -16,7 +16,6 @@ from runner.catalogue import (
     option,
     options,
     record_fields,
-    unknown,
 )
 
 BOUNDS = {"Gt": ">", "Ge": "≥", "Lt": "<", "Le": "≤"}
@@ -50,7 +49,8 @@ def print_option(what: str) -> None:
     """
     group, equals, name = what.partition("=")
     if group not in GROUPS.values() or not equals:
-        raise InputError(unknown(f"{group}=", group, sorted(GROUPS.values())))
+        known = ", ".join(sorted(GROUPS.values()))
+        raise InputError(f"{what} is not GROUP=OPTION; groups are {known}.")
     entry = option(group, name)
     console = Console()
     console.print(f"[bold]{entry.name}[/]  {escape(entry.about)}", highlight=False)

@@ -27,7 +27,8 @@ def train(
         Interrupted: Someone asked the run to stop; a checkpoint was left.
     """
     file = run.path / "checkpoint.pt"
-    progress = Progress(**(checkpoint.load(file, experiment) or {}))
+    restored = checkpoint.load(file, experiment)
+    progress = Progress(**(restored or {"steps_per_epoch": experiment.steps_per_epoch}))
     events.rewind(progress.events)
     display.start(experiment.total_steps, experiment.steps_per_epoch, progress.step)
 

@@ -104,7 +104,7 @@ def write_manifest(jobs: list[Job], arguments: list[str]) -> Path:
 def say_plan(console: Console, jobs: list[Job], waiting: list[Job]) -> None:
     done = len(jobs) - len(waiting)
     finished = f", {done} finished before" if done else ""
-    console.print(f"{len(jobs)} jobs{finished}", highlight=False)
+    console.print(f"{len(jobs)} job{'s' * (len(jobs) != 1)}{finished}", highlight=False)
 
 
 def fail_if_any(failed: list[Job]) -> None:
@@ -113,4 +113,6 @@ def fail_if_any(failed: list[Job]) -> None:
             f"  {job.name}: {job.directory.status['reason']}\n    {job.directory.path / 'log.txt'}"
             for job in failed
         )
-        raise SweepFailed("\n".join([f"{len(failed)} jobs failed:", *lines]))
+        raise SweepFailed(
+            "\n".join([f"{len(failed)} job{'s' * (len(failed) != 1)} failed:", *lines])
+        )

@@ -1,9 +1,11 @@
 """Sharpness-aware minimisation, around any objective."""
 
+from typing import Annotated
+
 import torch
+from annotated_types import Gt
 from torch import Tensor
 
-from objectives.errors import InputError
 from runner.algorithms.descent import Descent
 from runner.learner import Learner
 from tasks.protocol import Batch
@@ -22,17 +24,12 @@ class SAM(Descent):
         rho: Distance to the worst point, in the norm of all parameters together; rho -> 0 is
             plain descent.
 
-    Raises:
-        InputError: rho is not positive.
-
     Source:
         Foret et al. 2021, arXiv:2010.01412.
     """
 
-    def __init__(self, learner: Learner, *, rho: float = 0.05):
+    def __init__(self, learner: Learner, *, rho: Annotated[float, Gt(0)] = 0.05):
         super().__init__(learner)
-        if rho <= 0:
-            raise InputError(f"rho={rho}: SAM needs a distance greater than 0.")
         self.rho = rho
 
     def update(self, batch: Batch) -> dict[str, Tensor]:

@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+
+from runner.rundir import all_runs, read_json
 
 POLL = 2.0
 """Seconds between two looks at the run directories."""
@@ -23,18 +25,22 @@ HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "
 Process = subprocess.Popen[str]
 
 
-def is_off(uri: Any) -> bool:
-    """Whether tracking is switched off; YAML reads a bare `off` as false."""
-    return uri in (False, None, "off")
+def store_uri(tracking: Any, root: Path) -> str:
+    """The store that a `tracking` setting means, "" for none; YAML reads a bare `off` as false."""
+    if tracking in (False, None, "off"):
+        return ""
+    return f"sqlite:///{root.absolute()}/runs/mlflow.db" if tracking == "auto" else str(tracking)
 
 
 @contextmanager
 def following(config: Mapping[str, Any], console: Console) -> Iterator[None]:
     """Replay runs into the store while the body runs, and once more after it."""
-    if is_off(config["tracking"]):
+    root = Path(config["root"])
+    uri = store_uri(config["tracking"], root)
+    if not uri:
         yield
         return
-    process = start(Path(config["root"]), config["tracking"])
+    process = start(root, uri)
     try:
         yield
     finally:
@@ -50,15 +56,13 @@ def following(config: Mapping[str, Any], console: Console) -> Iterator[None]:
 
 def start(root: Path, uri: str) -> Process:
     """Start the replaying process; it ends when its standard input is closed."""
-    runs = (root / "runs").absolute()
-    runs.mkdir(parents=True, exist_ok=True)
+    (root / "runs").mkdir(parents=True, exist_ok=True)
     return subprocess.Popen(
         [sys.executable, "-m", "runner.track", str(root.absolute()), uri],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        cwd=runs,
         start_new_session=True,
         env=HTTP | os.environ,
     )
@@ -80,10 +84,10 @@ def main(root: Path, uri: str) -> None:
     os.nice(10)
     closed = threading.Event()
     threading.Thread(target=_wait_for_end, args=[closed], daemon=True).start()
-    reason = _try_replay(root, uri)
+    _attempt(_open_store, root, uri)  # while training starts, not after it has ended
     while not closed.wait(POLL):
-        reason = _try_replay(root, uri)
-    if reason := _try_replay(root, uri):
+        _attempt(_replay_news, root, uri)
+    if reason := _attempt(_replay_news, root, uri):
         sys.stdout.write(reason)
         sys.exit(1)
 
@@ -93,12 +97,38 @@ def _wait_for_end(closed: threading.Event) -> None:
     closed.set()
 
 
-def _try_replay(root: Path, uri: str) -> str:
-    """Replay; returns what went wrong, for the store may be down, locked or full."""
-    from runner.track.store import replay
+def tracking_record(folder: Path, uri: str) -> dict[str, Any]:
+    """What was noted in the directory of a run or sweep about its place in a store."""
+    file = folder / "tracking.json"
+    record: dict[str, Any] = read_json(file).get(uri, {}) if file.exists() else {}
+    return record
 
+
+def has_news(root: Path, uri: str) -> bool:
+    """Whether some run or sweep says more than a store knows."""
+    sweeps = (file.parent for file in (root / "sweeps").glob("*/manifest.json"))
+    return any(
+        tracking_record(run.path, uri).get("stamp") != run.stamp for run in all_runs(root)
+    ) or any(tracking_record(folder, uri).get("open", True) for folder in sweeps)
+
+
+def _attempt(action: Callable[[Path, str], None], root: Path, uri: str) -> str:
+    """Act on the store; returns what went wrong, for it may be down, locked or full."""
     try:
-        replay(root, uri)
+        action(root, uri)
     except Exception as error:
         return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
     return ""
+
+
+def _open_store(root: Path, uri: str) -> None:
+    from runner.track.store import Store
+
+    Store(root, uri).client.search_experiments(max_results=1)
+
+
+def _replay_news(root: Path, uri: str) -> None:
+    if has_news(root, uri):
+        from runner.track.store import replay
+
+        replay(root, uri)

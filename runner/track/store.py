@@ -15,6 +15,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from runner.identity import NO_MEANING
 from runner.rundir import RunDir, State, all_runs, read_events, read_json, write_whole
+from runner.track.follow import tracking_record
 
 ARTIFACTS = ("config.yaml", "environment.json", "code.diff", "log.txt")
 BATCH = 1000
@@ -57,8 +58,8 @@ class Store:
     def replay_run(self, run: RunDir, parent: str | None) -> None:
         """Bring one run up to date; nothing is done where nothing is new."""
         status = run.status
-        stamp = [status["state"], status["attempt"], _size(run.path / "events.jsonl")]
-        record = self._record(run.path)
+        stamp = run.stamp
+        record = tracking_record(run.path, self.uri)
         if record.get("stamp") == stamp:
             return
         if record and not _still_there(run, record):
@@ -80,7 +81,7 @@ class Store:
         """
         parents: dict[str, str] = {}
         for folder, manifest, members in self._sweeps():
-            record = self._record(folder)
+            record = tracking_record(folder, self.uri)
             if not record:
                 sweep = self._create_parent(members[0], " ".join(manifest["overrides"]), None)
                 record = {"run_id": sweep, "settings": {}, "open": True}
@@ -97,7 +98,7 @@ class Store:
     def close_sweeps(self) -> None:
         """Give a setting whose seeds are all done their mean metrics; end finished sweeps."""
         for folder, _, members in self._sweeps():
-            record = self._record(folder)
+            record = tracking_record(folder, self.uri)
             if not record.get("open") or any(m.state not in ENDED for m in members):
                 continue
             for setting, seeds in _by_setting(members).items():
@@ -191,12 +192,6 @@ class Store:
             if len(column) == len(seeds) and all(map(math.isfinite, column)):
                 self.client.log_metric(run_id, name, statistics.fmean(column))
 
-    def _record(self, folder: Path) -> Record:
-        """What was noted about a folder for this store."""
-        file = folder / "tracking.json"
-        record: Record = read_json(file).get(self.uri, {}) if file.exists() else {}
-        return record
-
     def _save(self, folder: Path, record: Record) -> None:
         file = folder / "tracking.json"
         records = read_json(file) if file.exists() else {}
@@ -246,7 +241,3 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
