@@ -18,11 +18,11 @@ from hydra.errors import (
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 
 from objectives.errors import InputError
 from runner import report
 from runner.catalogue import CONF, options, unknown
+from runner.console import console
 from runner.job import Job, execute
 from runner.rundir import RunDir
 from runner.track.follow import following
@@ -45,14 +45,14 @@ def run_experiments(arguments: list[str]) -> None:
         assert isinstance(composed, DictConfig)
         job = Job.of(composed)
         if HydraConfig.get().mode is RunMode.MULTIRUN:
-            return run_member(job, Console())
+            return run_member(job)
         alone.append(job)
         return {}
 
     with hydra_called(arguments, overrides), clear_errors(overrides):
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
     for job in alone:
-        run_alone(job, Console())
+        run_alone(job)
 
 
 def resume_run(given: str) -> None:
@@ -69,30 +69,30 @@ def resume_run(given: str) -> None:
     if len(runs) != 1:
         raise InputError(f"{given} is {'no run' if not runs else 'several runs'}; see runs/.")
     sys.path.insert(0, str(Path.cwd()))
-    job, console = Job.again(runs[0]), Console()
+    job = Job.again(runs[0])
     if job.signature != runs[0].path.name:
-        console.print("code or data have changed since: this is another run", highlight=False)
-    run_alone(job, console)
+        console.print("code or data have changed since: this is another run")
+    run_alone(job)
 
 
-def run_alone(job: Job, console: Console) -> dict[str, float]:
+def run_alone(job: Job) -> dict[str, float]:
     """One job by itself, with its table."""
     job.check_root()
     was_done = job.is_done()
-    console.print(job.name, highlight=False)
-    with following(job.config, console):
-        metrics = execute(job, console)
+    console.print(job.name)
+    with following(job.config):
+        metrics = execute(job)
     if was_done:
-        console.print("finished before: nothing to do", highlight=False)
-    report.print_run(console, metrics, str(job.directory.path))
+        console.print("finished before: nothing to do")
+    report.print_run(metrics, str(job.directory.path))
     return metrics
 
 
-def run_member(job: Job, console: Console) -> dict[str, float]:
+def run_member(job: Job) -> dict[str, float]:
     """One job of a sweep: a line when it ends."""
-    metrics = execute(job, console)
+    metrics = execute(job)
     shown = "  ".join(f"{k} {v:.4g}" for k, v in metrics.items() if k.startswith("test/"))
-    console.print(f"{job.name}  {shown}  {job.directory.path}", highlight=False, soft_wrap=True)
+    console.print(f"{job.name}  {shown}  {job.directory.path}")
     return metrics
 
 

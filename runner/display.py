@@ -48,7 +48,7 @@ class Lines:
         self.first, self.started = step, time.monotonic()
         self.shown = self.started
         if step:
-            self.console.print(f"going on from step {step}", highlight=False)
+            self.console.print(f"going on from step {step}")
 
     def show(self, progress: Progress) -> None:
         now = time.monotonic()
@@ -59,9 +59,7 @@ class Lines:
         left = (self.total - progress.step) / max(speed, 1e-9)
         self.console.print(
             f"step {progress.step}/{self.total}  epoch {progress.step / self.per_epoch:.1f}  "
-            f"{summary(progress.metrics)}  {speed:.0f} steps/s  {left:.0f} s left",
-            highlight=False,
-            soft_wrap=True,
+            f"{summary(progress.metrics)}  {speed:.0f} steps/s  {left:.0f} s left"
         )
 
 

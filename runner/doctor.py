@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from runner.console import console
 from runner.places import places
 
 EXTRAS = {"rl": ["gymnasium"]}
@@ -21,7 +21,7 @@ def examine(given: tuple[str, ...]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in findings(Path(where["root"]), where["tracking"]):
         table.add_row(f"[bold]{name}[/]", value)
-    Console().print(table)
+    console.print(table)
 
 
 def findings(root: Path, tracking: str) -> Iterator[tuple[str, str]]:

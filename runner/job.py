@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from objectives.errors import InputError
+from runner.console import console
 from runner.identity import signature
 from runner.rundir import RunDir, State, write_whole
 
@@ -118,7 +118,7 @@ def _plain(node: Any) -> dict[str, Any]:
     return container
 
 
-def execute(job: Job, console: Console) -> dict[str, float]:
+def execute(job: Job) -> dict[str, float]:
     """Run a job to its end, from its checkpoint where it was cut off; a finished one is read.
 
     Raises:

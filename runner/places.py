@@ -4,9 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from objectives.errors import InputError
+from runner.console import console
 from runner.track.follow import finish, start, store_uri
 
 
@@ -44,8 +43,7 @@ def serve(given: tuple[str, ...]) -> None:
         raise InputError(f"the results are on a server that shows them itself: {uri}")
     if not Path(where["root"], "runs").is_dir():
         raise InputError(f"there are no runs under {where['root']}; name another with root=PATH.")
-    console = Console()
-    console.print(f"http://127.0.0.1:{where['port']}  (Ctrl-C stops it)", highlight=False)
+    console.print(f"http://127.0.0.1:{where['port']}  (Ctrl-C stops it)")
     command = [
         sys.executable,
         "-m",
@@ -70,9 +68,8 @@ def synchronize(given: tuple[str, ...]) -> None:
         InputError: The store cannot be reached.
     """
     where = places(given)
-    console = Console()
     with console.status("bringing the results into MLflow"):
         reason = finish(start(Path(where["root"]), where["tracking"]), patience=24 * 3600)
     if reason:
         raise InputError(f"{where['tracking']} was not brought up to date: {reason}.")
-    console.print(f"{where['tracking']} is up to date", highlight=False, soft_wrap=True)
+    console.print(f"{where['tracking']} is up to date")

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from runner.console import console
 
 CONFIDENCE = 0.95
 
@@ -15,16 +16,16 @@ Result = tuple[dict[str, Any], dict[str, Any]]
 """What was planned (run.json) and how it stands (status.json)."""
 
 
-def print_run(console: Console, metrics: dict[str, float], path: str) -> None:
+def print_run(metrics: dict[str, float], path: str) -> None:
     """The final metrics of one run."""
     table = Table("metric", "value", title="final metrics", title_justify="left")
     for name, value in metrics.items():
         table.add_row(name, f"{value:.4g}")
     console.print(table)
-    console.print(f"run {path}", highlight=False, soft_wrap=True)
+    console.print(f"run {path}")
 
 
-def print_sweep(console: Console, results: Iterable[Result]) -> None:
+def print_sweep(results: Iterable[Result]) -> None:
     """Test metrics of each setting of a sweep: mean and 95 % confidence interval over its seeds."""
     settings: dict[str, list[dict[str, float]]] = defaultdict(list)
     for run, status in results:

@@ -2,7 +2,6 @@
 
 import ast
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -17,6 +16,7 @@ from runner.catalogue import (
     options,
     record_fields,
 )
+from runner.console import console
 
 BOUNDS = {"Gt": ">", "Ge": "≥", "Lt": "<", "Le": "≤"}
 
@@ -34,11 +34,13 @@ def print_list(kind: str, task: str) -> None:
         offered = record_fields(option("task", task).config["task"])
         found = [entry for entry in found if fits(entry, offered)]
     table = Table(box=None, show_header=False, pad_edge=False)
+    for column in ("name", "about", "paper"):
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
     for entry in found:
         table.add_row(
             f"[bold]{entry.name}[/]", escape(entry.about), f"[dim]{escape(entry.paper)}[/]"
         )
-    Console().print(table)
+    console.print(table)
 
 
 def print_option(what: str) -> None:
@@ -52,27 +54,26 @@ def print_option(what: str) -> None:
         known = ", ".join(sorted(GROUPS.values()))
         raise InputError(f"{what} is not GROUP=OPTION; groups are {known}.")
     entry = option(group, name)
-    console = Console()
-    console.print(f"[bold]{entry.name}[/]  {escape(entry.about)}", highlight=False)
+    console.print(f"[bold]{entry.name}[/]  {escape(entry.about)}")
     if group == "objective":
-        _print_objective(console, entry)
+        _print_objective(entry)
     else:
-        console.print(escape(entry.text), highlight=False)
-    console.print(f"[dim]{entry.file}[/]", highlight=False, soft_wrap=True)
+        console.print(escape(entry.text))
+    console.print(f"[dim]{entry.file}[/]")
 
 
-def _print_objective(console: Console, entry: Option) -> None:
+def _print_objective(entry: Option) -> None:
     docstring, arguments = declaration(entry)
-    console.print(f"\n{escape(docstring)}\n", highlight=False)
+    console.print(f"\n{escape(docstring)}\n")
     config, space = entry.config, entry.config.get("space") or {}
     table = Table("hyperparameter", "domain", "default", "search space", box=None, pad_edge=False)
     for argument in arguments:
         if argument.arg in config:
             table.add_row(
                 argument.arg,
-                domain(argument.annotation),
-                str(config[argument.arg]),
-                str(space.get(argument.arg, "")),
+                escape(domain(argument.annotation)),
+                escape(str(config[argument.arg])),
+                escape(str(space.get(argument.arg, ""))),
             )
     if table.row_count:
         console.print(table)
@@ -80,9 +81,9 @@ def _print_objective(console: Console, entry: Option) -> None:
     tasks = [
         t.name for t in options("task").values() if fits(entry, record_fields(t.config["task"]))
     ]
-    console.print(f"reads    {', '.join(fields(entry)) or 'what its terms read'}", highlight=False)
-    console.print(f"fits     {', '.join(tasks) or 'no task yet'}", highlight=False)
-    console.print(f"paper    {escape(entry.paper)}", highlight=False)
+    console.print(f"reads    {', '.join(fields(entry)) or 'what its terms read'}")
+    console.print(f"fits     {', '.join(tasks) or 'no task yet'}")
+    console.print(f"paper    {escape(entry.paper)}")
 
 
 def domain(annotation: ast.expr | None) -> str:

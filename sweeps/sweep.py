@@ -10,9 +10,9 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
-from rich.console import Console
 
 from runner import report
+from runner.console import console
 from runner.job import Job
 from runner.rundir import State, write_whole
 from runner.track.follow import following
@@ -44,21 +44,18 @@ def sweep(
             or loader.get_group_options(key, ObjectType.GROUP)
         )
 
-    console = Console()
     jobs = distinct([Job.of(compose(job)) for job in grid(arguments, compose, is_group)])
     waiting = [job for job in jobs if not job.is_done()]
     check(waiting)
     for job in waiting:
         job.plan()
     folder = write_manifest(jobs, arguments)
-    say_plan(console, jobs, waiting)
-    with following(jobs[0].config, console):
+    say_plan(jobs, waiting)
+    with following(jobs[0].config):
         launcher.launch([list(job.overrides) for job in waiting], initial_job_idx=0)
     statuses = [job.directory.status for job in jobs]
-    report.print_sweep(
-        console, [(job.directory.run, s) for job, s in zip(jobs, statuses, strict=True)]
-    )
-    console.print(f"sweep {folder}", highlight=False)
+    report.print_sweep([(job.directory.run, s) for job, s in zip(jobs, statuses, strict=True)])
+    console.print(f"sweep {folder}")
     fail_if_any([job for job in waiting if job.directory.state is State.FAILED])
     return statuses
 
@@ -101,10 +98,10 @@ def write_manifest(jobs: list[Job], arguments: list[str]) -> Path:
     return folder
 
 
-def say_plan(console: Console, jobs: list[Job], waiting: list[Job]) -> None:
+def say_plan(jobs: list[Job], waiting: list[Job]) -> None:
     done = len(jobs) - len(waiting)
     finished = f", {done} finished before" if done else ""
-    console.print(f"{len(jobs)} job{'s' * (len(jobs) != 1)}{finished}", highlight=False)
+    console.print(f"{len(jobs)} job{'s' * (len(jobs) != 1)}{finished}")
 
 
 def fail_if_any(failed: list[Job]) -> None:

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from runner.console import console
 from runner.rundir import all_runs, read_json
 
 POLL = 2.0
@@ -33,7 +32,7 @@ def store_uri(tracking: Any, root: Path) -> str:
 
 
 @contextmanager
-def following(config: Mapping[str, Any], console: Console) -> Iterator[None]:
+def following(config: Mapping[str, Any]) -> Iterator[None]:
     """Replay runs into the store while the body runs, and once more after it."""
     root = Path(config["root"])
     uri = store_uri(config["tracking"], root)
@@ -48,9 +47,7 @@ def following(config: Mapping[str, Any], console: Console) -> Iterator[None]:
             reason = finish(process)
         if reason:
             console.print(
-                f"Not in MLflow yet: {reason}.\nNothing is lost; `runner sync` brings it in later.",
-                highlight=False,
-                soft_wrap=True,
+                f"Not in MLflow yet: {reason}.\nNothing is lost; `runner sync` brings it in later."
             )
 
 
