@@ -32,7 +32,7 @@ demo: $(STAMP) ## set up, then a first sweep: LDR-KL at three temperatures, thre
 
 .PHONY: test
 test: $(STAMP) ## the quick tests, under 5 minutes on 2 cores
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 .PHONY: test-full
 test-full: $(STAMP) ## the slow tests: clean installs, browser, real servers, kills

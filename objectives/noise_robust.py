@@ -120,13 +120,13 @@ class ALDR(nn.Module):
 def _ldr(scores: Tensor, labels: Tensor, tau: float | Tensor, margin: float | Tensor) -> Tensor:
     """LDR-KL at one temperature, or at one per example.
 
-    Lowering the true class by the margin is the same as raising all others, up to a constant;
-    so torch's fused cross-entropy does the work and keeps it finite for any score.
+    Lowering the true class by the margin is the same as raising all others, for a loss of
+    differences; so torch's fused cross-entropy does the work, finite for any score.
     """
     per_class = tau[:, None] if isinstance(tau, Tensor) and tau.ndim else tau
     scaled = _with_margin(scores / per_class, labels, margin / tau)
     nats = F.cross_entropy(scaled, labels, reduction="none") - math.log(scores.shape[-1])
-    return tau * nats + margin
+    return tau * nats
 
 
 def _with_margin(scores: Tensor, labels: Tensor, margin: float | Tensor) -> Tensor:

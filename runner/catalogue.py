@@ -95,7 +95,7 @@ def fitting_objectives(task: Mapping[str, Any]) -> list[str]:
 
 
 def fits(objective: Option, offered: list[set[str]]) -> bool:
-    """Whether some record has every field of an objective; combinators fit wherever a term does."""
+    """Whether some record has every field of an objective."""
     needed = set(fields(objective))
     return any(needed <= record for record in offered)
 
@@ -106,12 +106,20 @@ def record_fields(task: Mapping[str, Any]) -> list[set[str]]:
 
 
 def fields(objective: Option) -> list[str]:
-    """The record fields that an objective's signature asks for."""
+    """The record fields that an objective's signature asks for, and those of its default terms."""
     node = definition(objective.config["objective"]["_target_"])
     function = _method(node, "forward") if isinstance(node, ast.ClassDef) else node
-    if not isinstance(function, ast.FunctionDef):
-        return []
-    return [argument.arg for argument in function.args.args if argument.arg != "self"]
+    own = function.args.args if isinstance(function, ast.FunctionDef) else []
+    named = [argument.arg for argument in own if argument.arg != "self"]
+    for term in default_terms(objective):
+        named += fields(option("objective", term))
+    return list(dict.fromkeys(named))
+
+
+def default_terms(objective: Option) -> list[str]:
+    """The objectives that a combinator's defaults list mounts as terms."""
+    entries = (d for d in objective.config.get("defaults", []) if isinstance(d, dict))
+    return [n for entry in entries for key, n in entry.items() if key.startswith("/objective@")]
 
 
 def declaration(objective: Option) -> tuple[str, list[ast.arg]]:

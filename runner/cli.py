@@ -10,6 +10,10 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from objectives.errors import InputError
+from runner.rundir import Interrupted
+
+INTERRUPTED = 130
+"""Exit status of what was stopped by a signal, by the shells' convention."""
 
 HELP = """\
 runner - compare training objectives
@@ -168,6 +172,9 @@ def main() -> None:
         arguments = ["run", *arguments]
     try:
         commands.main(arguments, "runner", complete_var="_RUNNER_COMPLETE")
+    except Interrupted as stop:
+        click.echo(f"runner: {stop}; the same command goes on from there", err=True)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise

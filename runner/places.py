@@ -13,7 +13,7 @@ def places(given: tuple[str, ...], **defaults: str) -> dict[str, str]:
     """Root, store and further settings, given as KEY=VALUE like those of a run.
 
     Raises:
-        InputError: A key is not known, or no store is meant.
+        InputError: A key is not known.
     """
     known = {
         "root": os.environ.get("RUNNER_ROOT", "."),
@@ -25,10 +25,13 @@ def places(given: tuple[str, ...], **defaults: str) -> dict[str, str]:
         if not equals or key not in known:
             raise InputError(f"{word} is not one of {', '.join(f'{name}=...' for name in known)}.")
         known[key] = value
-    uri = store_uri(known["tracking"], Path(known["root"]))
-    if not uri:
+    return known | {"tracking": store_uri(known["tracking"], Path(known["root"]))}
+
+
+def _store(where: dict[str, str]) -> str:
+    if not where["tracking"]:
         raise InputError("tracking=off: there is no store to look at.")
-    return known | {"tracking": uri}
+    return where["tracking"]
 
 
 def serve(given: tuple[str, ...]) -> None:
@@ -38,7 +41,7 @@ def serve(given: tuple[str, ...]) -> None:
         InputError: There are no results, or they are on a server with a UI of its own.
     """
     where = places(given, port="5000")
-    uri = where["tracking"]
+    uri = _store(where)
     if uri.startswith("http"):
         raise InputError(f"the results are on a server that shows them itself: {uri}")
     if not Path(where["root"], "runs").is_dir():
@@ -68,8 +71,9 @@ def synchronize(given: tuple[str, ...]) -> None:
         InputError: The store cannot be reached.
     """
     where = places(given)
+    uri = _store(where)
     with console.status("bringing the results into MLflow"):
-        reason = finish(start(Path(where["root"]), where["tracking"]), patience=24 * 3600)
+        reason = finish(start(Path(where["root"]), uri), patience=24 * 3600)
     if reason:
-        raise InputError(f"{where['tracking']} was not brought up to date: {reason}.")
-    console.print(f"{where['tracking']} is up to date")
+        raise InputError(f"{uri} was not brought up to date: {reason}.")
+    console.print(f"{uri} is up to date")

@@ -81,7 +81,7 @@ def _print_objective(entry: Option) -> None:
     tasks = [
         t.name for t in options("task").values() if fits(entry, record_fields(t.config["task"]))
     ]
-    console.print(f"reads    {', '.join(fields(entry)) or 'what its terms read'}")
+    console.print(f"reads    {', '.join(fields(entry))}")
     console.print(f"fits     {', '.join(tasks) or 'no task yet'}")
     console.print(f"paper    {escape(entry.paper)}")
 

@@ -1,5 +1,6 @@
 """The training loop."""
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -8,10 +9,12 @@ import torch
 
 from runner import checkpoint
 from runner.build import Experiment
-from runner.display import Display
+from runner.display import Display, summary
 from runner.progress import Progress
 from runner.rundir import Events, Interrupted, RunDir
 from runner.stop import StopSignal
+
+logger = logging.getLogger("runner")
 
 
 def train(
@@ -30,6 +33,7 @@ def train(
     restored = checkpoint.load(file, experiment)
     progress = Progress(**(restored or {"steps_per_epoch": experiment.steps_per_epoch}))
     events.rewind(progress.events)
+    logger.info("from step %d of %d", progress.step, experiment.total_steps)
     display.start(experiment.total_steps, experiment.steps_per_epoch, progress.step)
 
     def save() -> None:
@@ -108,11 +112,13 @@ def validate(
     experiment: Experiment, progress: Progress, log: Callable[[dict[str, float]], None]
 ) -> None:
     """Evaluate on the validation split and compare with the best so far."""
+    progress.window_means()  # a model that has lost its numbers is not worth it
     metrics = evaluate(experiment, "val")
     model, monitor = experiment.learner.model, experiment.learner.protocol.monitor
     kept = model.state_dict() if experiment.settings.patience else None
     progress.compare(metrics[f"val/{monitor.metric}"], monitor.maximize, kept)
     log(metrics)
+    logger.info("step %d  %s", progress.step, summary(progress.metrics))
 
 
 @torch.no_grad()

@@ -1,0 +1,282 @@
+"""The command line: its forms, its lists, and one clear message for every bad input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner.rundir import RunDir, State
+
+QUICK = ("task=digits", "epochs=1")
+
+
+def runs(root: Path) -> list[RunDir]:
+    return [RunDir(file.parent) for file in root.glob("runs/*/run.json")]
+
+
+def test_a_run_leaves_its_directory_and_nothing_else(command, root):
+    said = command(*QUICK, "objective=ldr", "tau=0.5")
+    assert said.code == 0
+    assert "test/accuracy" in said.out
+    assert [path.name for path in root.iterdir()] == ["runs"]
+    (run,) = runs(root)
+    assert str(run.path.relative_to(root)) in said.out
+    assert run.state is State.DONE
+    assert run.run["name"] == "digits ldr epochs=1 tau=0.5 seed=0"
+    files = {path.name for path in run.path.iterdir()}
+    assert files >= {
+        "run.json",
+        "config.yaml",
+        "environment.json",
+        "code.diff",
+        "events.jsonl",
+        "checkpoint.pt",
+        "status.json",
+        "log.txt",
+    }
+
+
+def test_a_finished_run_is_not_repeated(command, root):
+    command(*QUICK)
+    (run,) = runs(root)
+    before = (run.path / "events.jsonl").stat().st_mtime_ns
+    said = command(*QUICK)
+    assert "finished before" in said.out
+    assert "test/accuracy" in said.out
+    assert (run.path / "events.jsonl").stat().st_mtime_ns == before
+    assert run.status["attempt"] == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("task=digits", "objective=ldr", "-m", "tau=0.1,0.5", "epochs=1"),
+        ("-m", "task=digits", "objective=ldr", "tau=0.1,0.5", "epochs=1"),
+        ("task=digits", "objective=ldr", "tau=0.1,0.5", "epochs=1", "--multirun"),
+    ],
+)
+def test_flags_may_stand_anywhere(command, root, words):
+    said = command(*words)
+    assert said.code == 0
+    assert sorted(path.name for path in root.iterdir()) == ["runs", "sweeps"]
+    assert {run.run["setting"].split(" tau=")[1][:3] for run in runs(root)} == {"0.1", "0.5"}
+    (manifest,) = root.glob("sweeps/*/manifest.json")
+    assert sorted(json.loads(manifest.read_text())["members"]) == sorted(
+        run.path.name for run in runs(root)
+    )
+
+
+def test_hydras_own_flags_stay(command):
+    shown = command("objective=ldr", "--cfg", "job", "tau=0.3", "--resolve").out
+    assert "tau: 0.3" in shown
+    assert "${" not in shown
+    assert "ldr" in command("objective=ldr", "--info", "defaults").out
+
+
+def test_an_axis_that_one_objective_lacks_makes_no_error_and_no_duplicate(command, root):
+    said = command("task=digits", "epochs=1", "objective=ldr,cross_entropy", "tau=0.1,0.5", "-m")
+    assert said.code == 0
+    assert {run.run["setting"] for run in runs(root)} == {
+        "digits ldr epochs=1 tau=0.1",
+        "digits ldr epochs=1 tau=0.5",
+        "digits cross_entropy epochs=1",
+    }
+
+
+def test_a_failing_job_costs_only_itself(command, root):
+    said = command(*QUICK, "optimizer=sgd", "lr=1e30,0.01", "-m")
+    assert said.code == 1
+    assert "1 job failed" in said.err
+    assert "the loss is nan at step 2 (epoch 1, batch 2)" in said.err
+    assert sorted(run.state for run in runs(root)) == [State.DONE, State.FAILED]
+
+
+def test_a_loss_that_is_not_finite_names_step_and_batch(command, root):
+    said = command("task=diabetes", "optimizer=sgd", "lr=1e8")
+    assert said.code == 1
+    assert "the loss is inf at step 2 (epoch 1, batch 2)" in said.err
+    assert "Traceback" not in said.err
+    (run,) = runs(root)
+    assert run.state is State.FAILED
+    assert "Traceback" in (run.path / "log.txt").read_text()
+
+
+BAD = {
+    "a group": (("tsk=digits",), "tsk does not exist. Did you mean task?"),
+    "an option": (("task=digts",), "Did you mean task=digits?"),
+    "an objective": (("objective=ldrr",), "Did you mean objective=ldr?"),
+    "an experiment": (("experiment=foo",), "experiment=foo does not exist"),
+    "a hyperparameter nobody has": (("objective=ldr", "taau=1"), "Did you mean tau?"),
+    "a hyperparameter of others": (
+        ("objective=cross_entropy", "tau=0.5"),
+        "cross_entropy has no tau; objectives that do: aldr",
+    ),
+    "one in a sweep": (("-m", "objective=ldr", "taau=1,2"), "Did you mean tau?"),
+    "a nested setting": (("objective=ldr", "objective.margn=1"), "Did you mean objective.margin?"),
+    "tau below its domain": (
+        ("objective=ldr", "tau=-1"),
+        "tau=-1 is outside the domain of ldr: input should be greater",
+    ),
+    "tau in a sweep": (
+        ("objective=ldr", "-m", "tau=0.1,-1"),
+        "tau=-1 is outside the domain of ldr",
+    ),
+    "tau as a word": (("objective=ldr", "tau=abc"), "should be a valid number"),
+    "tau in a term": (
+        ("objective=weighted", "terms.b.tau=0"),
+        "tau=0 is outside the domain of ldr",
+    ),
+    "a weight without term": (("objective=weighted", "+weights.z=1"), "weights.z names no term"),
+    "a level": (
+        ("task=diabetes", "objective=quantile", "levels=[0.1,2]"),
+        "levels[1]=2 is outside",
+    ),
+    "rho": (("algorithm=sam", "rho=0"), "rho=0 is outside the domain of SAM"),
+    "warm-up": (("schedule=cosine", "warmup=2"), "warmup=2 is outside the domain of cosine"),
+    "learning rate": (("lr=-1",), "Invalid learning rate: -1"),
+    "epochs": (("epochs=0",), "epochs=0: input should be greater than 0"),
+    "batch size": (("batch_size=1.5",), "batch_size=1.5: input should be a valid integer"),
+    "precision": (("precision=float16",), "'float32' or 'bfloat16'"),
+    "seed": (("seed=-1",), "seed=-1"),
+    "an objective that does not fit": (
+        ("task=diabetes", "objective=ldr"),
+        "Objectives that fit it: mse, quantile.",
+    ),
+    "a model that does not fit": (
+        ("task=cartpole", "model=mlp"),
+        "mlp needs input_shape, num_outputs",
+    ),
+    "accumulation of coupled examples": (
+        ("objective=info_nce", "accumulate=2"),
+        "the other examples of the batch are the negatives",
+    ),
+    "a missing data folder": (("task=mnist",), "data/mnist/train-images-idx3-ubyte.gz is missing"),
+    "a device": (("device=tpu",), "device=tpu does not exist here (there are: auto, cpu"),
+    "a device of two": (("device=cuda:99",), "device=cuda:99 does not exist here"),
+    "a root": (("root=/proc/nowhere",), "runs cannot be kept in /proc/nowhere/runs"),
+    "syntax": (("tau=[0.1",), "tau=[0.1 is no override"),
+    "a target": (
+        ("model._target_=nowhere.model",),
+        "model cannot be made: No module named 'nowhere'",
+    ),
+    "an environment": (("task=cartpole", "task.data.id=Nowhere-v1"), "'Nowhere-v1' cannot be made"),
+    "a list": (("list", "foo"), "'foo' is not one of"),
+    "something to show": (("show", "objective=lddr"), "Did you mean objective=ldr?"),
+    "a group to show": (("show", "foo"), "foo is not GROUP=OPTION"),
+    "a run to resume": (("resume", "nothing"), "nothing is no run"),
+    "a place": (("sync", "rot=."), "rot=. is not one of root=..., tracking=..."),
+    "a flag": (("--frobnicate",), "unrecognized arguments: --frobnicate"),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_input_gets_one_message_before_any_work(command, root, words, message):
+    said = command(*words)
+    assert said.code != 0
+    assert message in said.err
+    assert "Traceback" not in said.err
+    assert not runs(root)
+
+
+def test_a_traceback_is_shown_when_asked_for(command, monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(Exception, match="outside the domain"):
+        command("objective=ldr", "tau=-1")
+
+
+LIGHT = {
+    "help": ["--help"],
+    "version": ["--version"],
+    "list": ["list", "objectives", "--task", "digits"],
+    "show": ["show", "objective=ldr"],
+    "completion": ["completion", "bash"],
+}
+
+
+@pytest.mark.parametrize("words", LIGHT.values(), ids=LIGHT.keys())
+def test_what_must_answer_at_once_imports_nothing_heavy(words):
+    script = (
+        "import sys; from runner.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "heavy = {'torch', 'mlflow', 'hydra', 'numpy', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", script, *words], check=True, capture_output=True)
+
+
+def test_planning_a_sweep_of_finished_runs_does_not_import_torch(command, root):
+    command(*QUICK)
+    script = "import sys; from runner.cli import main; main(); assert 'torch' not in sys.modules"
+    words = [*QUICK, "-m", "seed=0"]
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "1 job, 1 finished before" in done.stdout
+
+
+def test_lists_and_shows(command):
+    objectives = command("list", "objectives").out
+    assert "ldr" in objectives
+    assert "arXiv:2112.14869" in objectives
+    fitting = command("list", "objectives", "--task", "diabetes").out.split()
+    assert "quantile" in fitting
+    assert "ldr" not in fitting
+    shown = command("show", "objective=ldr").out
+    for part in ("tau * log mean_j", "real > 0", "[0.05, 5]", "digits, mnist", "2112.14869"):
+        assert part in shown
+    assert "digits" in command("list", "tasks").out
+    assert "temperature" in command("list", "experiments").out
+
+
+def test_an_objective_from_a_file_outside_the_repository(command, root):
+    (root / "my_losses.py").write_text(
+        "from torch.nn import functional as F\n\n"
+        "def smoothed(logits, labels, *, smoothing: float = 0.1):\n"
+        "    '''Label smoothing.'''\n"
+        "    return F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction='none')\n"
+    )
+    (root / "conf" / "objective").mkdir(parents=True)
+    (root / "conf" / "objective" / "smoothed.yaml").write_text(
+        "# @package _global_\n# Cross-entropy with smoothed labels\n"
+        "paper: Szegedy et al. 2016, arXiv:1512.00567\nsmoothing: 0.1\n"
+        "objective:\n  _target_: my_losses.smoothed\n  _partial_: true\n"
+        "  smoothing: ${..smoothing}\n"
+    )
+    said = command(*QUICK, "objective=smoothed", "-m", "smoothing=0.0,0.2")
+    assert said.code == 0
+    assert len(runs(root)) == 2
+    assert "smoothed" in command("list", "objectives", "--task", "digits").out
+
+
+def test_an_edited_loss_is_another_run(command, root):
+    loss = (
+        "from torch.nn import functional as F\n"
+        "def scaled(logits, labels):\n    return {} * F.cross_entropy(logits, labels)\n"
+    )
+    words = (*QUICK, "objective._target_=scaled_loss.scaled")
+    (root / "scaled_loss.py").write_text(loss.format(1))
+    script = "from runner.cli import main; main()"
+    for factor in (1, 2):
+        (root / "scaled_loss.py").write_text(loss.format(factor))
+        subprocess.run([sys.executable, "-c", script, *words], check=True, capture_output=True)
+    assert len(runs(root)) == 2
+
+
+def test_a_run_starts_again_from_its_own_directory(command, root):
+    command(*QUICK, "objective=ldr", "tau=0.7")
+    (run,) = runs(root)
+    metrics = run.status["metrics"]
+    (run.path / "status.json").write_text('{"state": "interrupted", "attempt": 1}')
+    (run.path / "checkpoint.pt").unlink()
+    assert command("resume", run.path.name[:6]).code == 0
+    assert run.status["metrics"] == metrics
+    assert run.status["attempt"] == 2
+    assert "finished before" in command("resume", str(run.path)).out
+
+
+def test_doctor_names_what_is_there(command):
+    said = command("doctor").out
+    for name in ("python", "torch", "mlflow", "gpu", "disk", "slurm"):
+        assert name in said

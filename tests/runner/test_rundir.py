@@ -1,0 +1,159 @@
+"""The run directory: its states, its lock, and files that appear whole or not at all."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from objectives.errors import InputError
+from runner.rundir import (
+    Events,
+    Interrupted,
+    Pruned,
+    RunDir,
+    State,
+    read_events,
+    read_json,
+    write_whole,
+)
+
+PLANNED = {"signature": "abc", "name": "n", "setting": "s", "seed": 0}
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunDir.plan(tmp_path, PLANNED, "a: 1\n")
+
+
+def test_planning_twice_changes_nothing(run, tmp_path):
+    with run.attempt():
+        run.finish({"test/accuracy": 0.5})
+    again = RunDir.plan(tmp_path, PLANNED | {"name": "other"}, "a: 2\n")
+    assert again.state is State.DONE
+    assert again.run["name"] == "n"
+    assert (run.path / "config.yaml").read_text() == "a: 1\n"
+
+
+def test_a_finished_attempt_is_done_with_its_metrics(run):
+    assert run.state is State.PLANNED
+    with run.attempt():
+        assert run.state is State.RUNNING
+        assert run.is_locked()
+        run.finish({"test/accuracy": 0.5})
+    assert run.state is State.DONE
+    assert not run.is_locked()
+    assert run.status["metrics"] == {"test/accuracy": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (ValueError("broken"), State.FAILED, "ValueError: broken"),
+        (Pruned("hopeless"), State.PRUNED, "hopeless"),
+        (Interrupted("SIGTERM"), State.INTERRUPTED, "SIGTERM"),
+        (KeyboardInterrupt(), State.INTERRUPTED, "stopped by hand"),
+        (SystemExit(3), State.FAILED, "SystemExit: 3"),
+    ],
+)
+def test_every_end_leaves_a_record(run, error, state, reason):
+    with pytest.raises(type(error)), run.attempt():
+        raise error
+    assert run.state is state
+    assert run.status["reason"] == reason
+    assert not run.is_locked()
+
+
+def test_failed_and_interrupted_runs_are_tried_again(run):
+    for attempt in (1, 2):
+        with pytest.raises(ValueError), run.attempt():
+            raise ValueError
+        assert run.status["attempt"] == attempt
+    with run.attempt():
+        run.finish({})
+    assert run.status["attempt"] == 3
+    assert "reason" not in run.status
+
+
+@pytest.mark.parametrize("end", [State.DONE, State.PRUNED])
+def test_what_is_over_does_not_start_again(run, end):
+    write_whole(run.path / "status.json", json.dumps({"state": end, "attempt": 1}))
+    with pytest.raises(InputError, match=f"is {end}: it cannot become running"), run.attempt():
+        pass
+    assert run.state is end
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from runner.rundir import RunDir
+with RunDir(Path(sys.argv[1])).attempt() as events:
+    events.append(1, {"train/loss": 2.0})
+    events.file.write(b'{"step": 2, "met')
+    events.file.flush()
+    print("holding", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(run):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(run.path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "holding\n"
+        yield process
+        process.kill()
+
+
+def test_two_writers_are_impossible(run, holder):
+    assert run.state is State.RUNNING
+    with pytest.raises(InputError, match="is being written by another process"), run.attempt():
+        pass
+    assert run.status["pid"] == holder.pid
+
+
+def test_a_killed_worker_is_seen_as_interrupted_and_its_torn_line_is_ignored(run, holder):
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    assert read_json(run.path / "status.json")["state"] == State.RUNNING
+    assert run.state is State.INTERRUPTED
+    assert run.status["reason"] == "the process died"
+    assert [event["step"] for _, event in read_events(run.path / "events.jsonl")] == [1]
+    with run.attempt() as events:
+        events.rewind(0)
+        events.append(1, {"train/loss": 3.0})
+        run.finish({})
+    (event,) = [event for _, event in read_events(run.path / "events.jsonl")]
+    assert event["metrics"] == {"train/loss": 3.0}
+
+
+def test_events_go_on_from_an_offset(tmp_path):
+    path = tmp_path / "events.jsonl"
+    with Events(path) as events:
+        events.append(1, {"a": 1.0})
+        kept = events.commit()
+        events.append(2, {"a": 2.0})
+        events.rewind(kept)
+        events.append(3, {"a": float("nan")})
+    offsets, read = zip(*read_events(path), strict=True)
+    assert [event["step"] for event in read] == [1, 3]
+    assert offsets[0] == kept
+    assert [event["step"] for _, event in read_events(path, kept)] == [3]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    write_whole(path, "old")
+
+    def half(file):
+        file.write(b"ne")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(path, half)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
