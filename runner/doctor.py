@@ -42,7 +42,10 @@ def findings(root: Path, tracking: str) -> Iterator[tuple[str, str]]:
             f"extra {extra}",
             f"missing: pip install 'runner[{extra}]'" if missing else "installed",
         )
-    yield "root", f"{root.absolute()} ({'writable' if os.access(root, os.W_OK) else 'not writable'})"
+    yield (
+        "root",
+        f"{root.absolute()} ({'writable' if os.access(root, os.W_OK) else 'not writable'})",
+    )
     yield "disk", f"{shutil.disk_usage(root).free / 2**30:.0f} GiB free"
     yield "tracking", f"{tracking} ({store_state(tracking)})" if tracking else "off"
     yield "slurm", shutil.which("sbatch") or "no sbatch on the PATH"

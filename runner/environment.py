@@ -5,28 +5,42 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from runner.identity import own_files
 from runner.rundir import write_whole
 
 PACKAGES = ("runner", "torch", "hydra-core", "mlflow", "numpy", "scikit-learn", "gymnasium")
 
 
-def record_environment(path: Path) -> None:
-    """Append this attempt's environment to `environment.json`, and write the code's diff."""
+def record_environment(path: Path, targets: Iterable[str]) -> None:
+    """Append this attempt's environment to `environment.json`, and keep the code that it runs.
+
+    What git has not committed is in `code.diff`; files that it does not track are copied.
+
+    Args:
+        path: The run's directory.
+        targets: The dotted names that the config instantiates.
+    """
     file = path / "environment.json"
     attempts = json.loads(file.read_text()) if file.exists() else []
     commit, diff = code_state(Path.cwd())
     attempts.append(environment() | {"git_commit": commit, "time": time.time()})
     write_whole(file, json.dumps(attempts, indent=1))
     write_whole(path / "code.diff", diff)
+    for source in own_files(targets):
+        if not _git(source.parent, "ls-files", source.name) and "site-packages" not in source.parts:
+            (path / "code").mkdir(exist_ok=True)
+            shutil.copy(source, path / "code" / source.name)
 
 
 def environment() -> dict[str, Any]:

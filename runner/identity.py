@@ -82,12 +82,14 @@ def fingerprint(files: Iterable[str], data: Path, cache_file: Path | None = None
 
 def source_digest(names: Iterable[str]) -> str:
     """Hash of the source behind dotted names, and of what it uses of its own project."""
-    pieces: dict[tuple[str, str], str] = {}
-    for name in names:
-        module, attribute = _split(name)
-        if module and is_own(module):
-            _collect(module, attribute, pieces)
-    return hashlib.sha256(json.dumps(sorted(map(list, pieces.items()))).encode()).hexdigest()
+    pieces = sorted([*key, source] for key, source in _pieces(names).items())
+    return hashlib.sha256(json.dumps(pieces).encode()).hexdigest()
+
+
+def own_files(names: Iterable[str]) -> list[Path]:
+    """The files that hold this source."""
+    files = (locate(module) for module in {module for module, _ in _pieces(names)})
+    return sorted(file for file in files if file is not None)
 
 
 @cache
@@ -116,6 +118,16 @@ def is_own(module: str) -> bool:
     file = locate(module)
     libraries = {sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")}
     return file is not None and not any(file.is_relative_to(library) for library in libraries)
+
+
+def _pieces(names: Iterable[str]) -> dict[tuple[str, str], str]:
+    """The definitions, by module and name, that dotted names come down to."""
+    pieces: dict[tuple[str, str], str] = {}
+    for name in names:
+        module, attribute = _split(name)
+        if module and is_own(module):
+            _collect(module, attribute, pieces)
+    return pieces
 
 
 def _split(name: str) -> tuple[str, str]:

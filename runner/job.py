@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from objectives.errors import InputError
 from runner.console import console
-from runner.identity import signature
+from runner.identity import signature, targets
 from runner.rundir import RunDir, State, write_whole
 
 PLACES = {"root", "data", "tracking", "device"}
@@ -141,7 +141,7 @@ def execute(job: Job) -> dict[str, float]:
         StopSignal() as stop,
         display_on(console) as display,
     ):
-        record_environment(run.path)
+        record_environment(run.path, targets(job.config))
         metrics = train(experiment, run, events, display, stop)
         run.finish(metrics)
     return metrics

@@ -6,6 +6,7 @@
     config.yaml       the composed config, resolved; written once
     environment.json  versions, git commit, hardware, thread count; one entry an attempt
     code.diff         uncommitted changes of the code that ran
+    code/             its files that git does not track
     events.jsonl      metrics, one JSON object a line, append-only; a torn last line is ignored
     checkpoint.pt     state to go on from, with the length of events.jsonl that belongs to it
     status.json       the state below, its reason, the attempt, the final metrics

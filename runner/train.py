@@ -10,7 +10,7 @@ import torch
 from runner import checkpoint
 from runner.build import Experiment
 from runner.display import Display, summary
-from runner.progress import Progress
+from runner.progress import NotFinite, Progress
 from runner.rundir import Events, Interrupted, RunDir
 from runner.stop import StopSignal
 
@@ -37,7 +37,8 @@ def train(
     display.start(experiment.total_steps, experiment.steps_per_epoch, progress.step)
 
     def save() -> None:
-        progress.window_means()  # raises before a bad state is written
+        progress.window_means()  # raises before a bad state is written, as does the next line
+        check_finite(experiment, progress)
         progress.events = events.commit()
         checkpoint.save(file, experiment, vars(progress))
 
@@ -99,6 +100,13 @@ def batches(experiment: Experiment, progress: Progress) -> Any:
                 return
             yield batch
         progress.epoch, progress.batch = progress.epoch + 1, 0
+
+
+def check_finite(experiment: Experiment, progress: Progress) -> None:
+    """Raise where an update has left weights that are not finite, whatever the loss was."""
+    for name, parameter in experiment.learner.model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise NotFinite(f"{name} is not finite after step {progress.step}")
 
 
 def flushed(progress: Progress) -> dict[str, float]:

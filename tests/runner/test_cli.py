@@ -247,6 +247,7 @@ def test_an_objective_from_a_file_outside_the_repository(command, root):
     said = command(*QUICK, "objective=smoothed", "-m", "smoothing=0.0,0.2")
     assert said.code == 0
     assert len(runs(root)) == 2
+    assert all((run.path / "code" / "my_losses.py").exists() for run in runs(root))
     assert "smoothed" in command("list", "objectives", "--task", "digits").out
 
 
