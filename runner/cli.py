@@ -18,31 +18,33 @@ INTERRUPTED = 130
 HELP = """\
 runner - compare training objectives
 
-  runner task=digits objective=ldr                    one run
-  runner task=digits objective=ldr -m tau=0.1,0.5     a sweep: every combination
-  runner task=pairs objective=dpo beta=0.05 seed=1    any setting of any config
+  runner task=digits objective=ldr                  one run
+  runner task=digits objective=ldr -m tau=0.1,0.5   a sweep: all combinations
+  runner task=pairs objective=dpo beta=0.05 seed=1  any setting of any config
 
 Experiments
-  runner [OVERRIDE...] [-m]      run what the overrides say; -m sweeps over a,b,c
-  runner resume RUN              start a run again from its own directory
-  runner [OVERRIDE...] --cfg job [--resolve]     show the composed config
-  runner [OVERRIDE...] --info [all|defaults|...] how it was composed
+  runner [OVERRIDE...] [-m]         run what they say; -m sweeps over a,b,c
+  runner resume RUN                 start a run again from its own directory
+  runner [OVERRIDE...] --cfg job    show the composed config (--resolve)
+  runner [OVERRIDE...] --info       how it was composed
 
 What there is
-  runner list tasks|models|objectives|optimizers|schedules|algorithms|experiments
-  runner list objectives --task digits           those that fit a task
-  runner show objective=ldr                      formula, hyperparameters, search space
+  runner list KIND                  tasks, models, objectives, optimizers,
+                                    schedules, algorithms or experiments
+  runner list objectives --task digits    those that fit a task
+  runner show objective=ldr         formula, hyperparameters, search space
 
 Results
-  runner ui                      MLflow's pages on the results, in a browser
-  runner sync                    bring into MLflow what is not there yet
+  runner ui                         MLflow's pages on the results
+  runner sync                       bring into MLflow what is not there yet
 
 Machine
-  runner doctor                  versions, devices, extras, disk, tracking, SLURM
-  runner completion SHELL        completion for bash, zsh or fish
+  runner doctor                     versions, devices, disk, tracking, SLURM
+  runner completion SHELL           completion for bash, zsh or fish
   runner --version
 
-A finished run is not repeated, one that was cut off goes on. HYDRA_FULL_ERROR=1 shows tracebacks.
+A finished run is not repeated; one that was cut off goes on.
+HYDRA_FULL_ERROR=1 shows tracebacks.
 """
 
 

@@ -2,26 +2,16 @@
 
 import time
 from typing import Protocol as Interface
+from typing import Self
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as Bar,
-)
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
 
 from runner.progress import Progress
 
-REFRESH = 0.1
-"""Seconds between two updates of the live line."""
-
-PLAIN = 1.0
-"""Seconds between two plain lines."""
+BAR = 16
+"""Width of the bar in characters."""
 
 
 class Display(Interface):
@@ -33,56 +23,55 @@ class Display(Interface):
 
 
 class Lines:
-    """Plain lines: at most one a second, and one at the end."""
+    """Plain lines, at most one a second."""
+
+    interval = 1.0
 
     def __init__(self, console: Console):
         self.console = console
 
-    def __enter__(self) -> "Lines":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None: ...
 
     def start(self, total_steps: int, steps_per_epoch: int, step: int) -> None:
-        self.total, self.per_epoch = total_steps, steps_per_epoch
-        self.first, self.started = step, time.monotonic()
-        self.shown = self.started
+        self.total, self.per_epoch, self.first = total_steps, steps_per_epoch, step
+        self.started = self.shown = time.monotonic()
         if step:
             self.console.print(f"going on from step {step}")
 
     def show(self, progress: Progress) -> None:
         now = time.monotonic()
-        if now - self.shown < PLAIN:
-            return
-        self.shown = now
-        speed = (progress.step - self.first) / max(now - self.started, 1e-9)
+        if now - self.shown >= self.interval:
+            self.shown = now
+            self.render(progress.step, self.line(progress, now - self.started))
+
+    def line(self, progress: Progress, seconds: float) -> str:
+        """Step, epoch, time left, speed, loss and metrics, the least needed last."""
+        speed = (progress.step - self.first) / max(seconds, 1e-9)
         left = (self.total - progress.step) / max(speed, 1e-9)
-        self.console.print(
+        return (
             f"step {progress.step}/{self.total}  epoch {progress.step / self.per_epoch:.1f}  "
-            f"{summary(progress.metrics)}  {speed:.0f} steps/s  {left:.0f} s left"
+            f"{left:.0f} s left  {speed:.0f} steps/s  {summary(progress.metrics)}"
         )
 
+    def render(self, step: int, line: str) -> None:
+        """Put a line out."""
+        self.console.print(line)
 
-class Live:
-    """One live line with a bar."""
+
+class Live(Lines):
+    """One live line with a bar, cut where the terminal ends."""
+
+    interval = 0.1
 
     def __init__(self, console: Console):
-        self.bar = Bar(
-            SpinnerColumn(),
-            BarColumn(24),
-            MofNCompleteColumn(),
-            TextColumn("steps"),
-            TextColumn("epoch {task.fields[epoch]}"),
-            TextColumn("{task.fields[metrics]}"),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            auto_refresh=False,
-        )
-        self.refreshed = 0.0
+        super().__init__(console)
+        columns = BarColumn(BAR), TextColumn("{task.description}")
+        self.bar = Bar(*columns, console=console, transient=True, auto_refresh=False)
 
-    def __enter__(self) -> "Live":
+    def __enter__(self) -> Self:
         self.bar.start()
         return self
 
@@ -90,25 +79,12 @@ class Live:
         self.bar.stop()
 
     def start(self, total_steps: int, steps_per_epoch: int, step: int) -> None:
-        self.per_epoch, self.first, self.started = steps_per_epoch, step, time.monotonic()
-        self.task = self.bar.add_task(
-            "", total=total_steps, completed=step, epoch="0.0", metrics="", speed=""
-        )
+        super().start(total_steps, steps_per_epoch, step)
+        self.task = self.bar.add_task("", total=total_steps, completed=step)
 
-    def show(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if now - self.refreshed < REFRESH:
-            return
-        self.refreshed = now
-        speed = (progress.step - self.first) / max(now - self.started, 1e-9)
-        self.bar.update(
-            self.task,
-            completed=progress.step,
-            speed=f"{speed:.0f}/s",
-            epoch=f"{progress.step / self.per_epoch:.1f}",
-            metrics=summary(progress.metrics),
-        )
-        self.bar.refresh()
+    def render(self, step: int, line: str) -> None:
+        text = line[: self.console.width - BAR - 2]
+        self.bar.update(self.task, completed=step, description=text, refresh=True)
 
 
 def display_on(console: Console) -> Live | Lines:

@@ -4,6 +4,7 @@ import ast
 
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from objectives.errors import InputError
 from runner.catalogue import (
@@ -33,14 +34,18 @@ def print_list(kind: str, task: str) -> None:
             raise InputError("--task goes with `runner list objectives`.")
         offered = record_fields(option("task", task).config["task"])
         found = [entry for entry in found if fits(entry, offered)]
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for column in ("name", "about", "paper"):
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
-    for entry in found:
-        table.add_row(
-            f"[bold]{entry.name}[/]", escape(entry.about), f"[dim]{escape(entry.paper)}[/]"
-        )
-    console.print(table)
+    for line in columns([(entry.name, entry.paper, entry.about) for entry in found]):
+        console.print(Text(line), no_wrap=True, overflow="ellipsis", soft_wrap=False)
+
+
+def columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows as aligned lines; a column that is empty throughout is left out."""
+    used = [column for column in zip(*rows, strict=True) if any(column)]
+    widths = [max(map(len, column)) for column in used]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*used, strict=True)
+    ]
 
 
 def print_option(what: str) -> None:

@@ -1,12 +1,14 @@
 """The loop: budgets, evaluations, early stopping, and going on exactly where a run was cut off."""
 
+import io
 import json
 
 import pytest
 import torch
+from rich.console import Console
 
 from runner.build import build
-from runner.display import Lines
+from runner.display import Lines, Live
 from runner.progress import NotFinite, Progress
 from runner.rundir import Interrupted, RunDir, State, read_events
 
@@ -193,8 +195,6 @@ def test_every_attempt_notes_its_environment(command, root):
 
 
 def test_plain_lines_come_at_most_once_a_second(capsys):
-    from rich.console import Console
-
     lines = Lines(Console(width=200))
     lines.start(100, 10, 20)
     progress = Progress(**WINDOW, step=30, metrics={"train/loss": 0.5, "val/accuracy": 0.9})
@@ -203,4 +203,16 @@ def test_plain_lines_come_at_most_once_a_second(capsys):
     lines.show(progress)
     going_on, line = capsys.readouterr().out.splitlines()
     assert going_on == "going on from step 20"
-    assert line.startswith("step 30/100  epoch 3.0  loss 0.5  val/accuracy 0.9")
+    assert line.startswith("step 30/100  epoch 3.0")
+    assert line.endswith("loss 0.5  val/accuracy 0.9")
+
+
+def test_a_live_line_is_cut_where_the_terminal_ends():
+    console = Console(width=40, force_terminal=True, file=io.StringIO())
+    with Live(console) as live:
+        live.start(100, 10, 0)
+        live.shown -= 2
+        live.show(Progress(**WINDOW, step=30, metrics={"train/loss": 0.5, "val/accuracy": 0.9}))
+    frames = console.file.getvalue()
+    assert "step 30/100  epoch" in frames
+    assert "loss" not in frames
