@@ -95,12 +95,7 @@ def check(config: Any) -> "partial[Any]":
     """
     factory = config["objective"] if isinstance(config, Mapping) else config
     known = _hyperparameters(factory.func)
-    for name in factory.keywords:
-        if name not in known:
-            raise InputError(
-                f"{title(factory)} has no hyperparameter {name!r} (it has: "
-                f"{', '.join(known) or 'none'})."
-            )
+    _check_names(factory, known)
     hints = _annotations(factory.func)
     defaults = {name: p.default for name, p in known.items() if p.default is not p.empty}
     values = {
@@ -184,6 +179,21 @@ def fill(
 def title(factory: Any) -> str:
     """The name by which messages call a function, class or partial."""
     return str(getattr(getattr(factory, "func", factory), "__name__", factory))
+
+
+def _check_names(factory: "partial[Any]", known: Mapping[str, inspect.Parameter]) -> None:
+    for name, parameter in inspect.signature(factory.func).parameters.items():
+        if parameter.default is not parameter.empty and name not in known:
+            raise InputError(
+                f"{title(factory)}: {name} has a default, so it is a hyperparameter, and these are "
+                "keyword-only: put *, before the first of them."
+            )
+    for name in factory.keywords:
+        if name not in known:
+            raise InputError(
+                f"{title(factory)} has no hyperparameter {name} (it has: "
+                f"{', '.join(known) or 'none'})."
+            )
 
 
 def _coerce(factory: "partial[Any]", name: str, hint: Any, value: Any) -> Any:

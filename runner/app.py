@@ -18,6 +18,7 @@ from hydra.errors import (
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from objectives.errors import InputError
 from runner import report
@@ -124,7 +125,7 @@ def clear_errors(overrides: list[str]) -> Iterator[None]:
         raise InputError(f"{error.override} is no override: {error.message}") from error
     except ConfigCompositionException as error:
         raise InputError(_failed_override(error, overrides)) from error
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise InputError(str(error)) from error
 
 

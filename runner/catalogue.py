@@ -45,7 +45,18 @@ class Option:
 
     @property
     def config(self) -> dict[str, Any]:
-        return yaml.load(self.text, YAML) or {}
+        try:
+            return yaml.load(self.text, YAML) or {}
+        except yaml.YAMLError as error:
+            raise InputError(f"{self.file} is no valid YAML: {error}") from None
+
+    @property
+    def target(self) -> str:
+        """The dotted name of the objective that the file configures."""
+        node = self.config.get("objective")
+        if not isinstance(node, dict) or "_target_" not in node:
+            raise InputError(f"{self.file} names no objective._target_.")
+        return str(node["_target_"])
 
     @property
     def paper(self) -> str:
@@ -107,7 +118,7 @@ def record_fields(task: Mapping[str, Any]) -> list[set[str]]:
 
 def fields(objective: Option) -> list[str]:
     """The record fields that an objective's signature asks for, and those of its default terms."""
-    node = definition(objective.config["objective"]["_target_"])
+    node = definition(objective.target)
     function = _method(node, "forward") if isinstance(node, ast.ClassDef) else node
     own = function.args.args if isinstance(function, ast.FunctionDef) else []
     named = [argument.arg for argument in own if argument.arg != "self"]
@@ -124,7 +135,7 @@ def default_terms(objective: Option) -> list[str]:
 
 def declaration(objective: Option) -> tuple[str, list[ast.arg]]:
     """The docstring of an objective and its hyperparameters with their annotations."""
-    node = definition(objective.config["objective"]["_target_"])
+    node = definition(objective.target)
     function = _method(node, "__init__") if isinstance(node, ast.ClassDef) else node
     if not isinstance(node, ast.ClassDef | ast.FunctionDef):
         return "", []

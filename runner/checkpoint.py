@@ -28,7 +28,7 @@ def load(path: Path, experiment: Experiment) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state = torch.load(path, map_location=experiment.learner.device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise InputError(
             f"{path} is damaged ({error}); delete it to start this run anew."
@@ -37,6 +37,8 @@ def load(path: Path, experiment: Experiment) -> dict[str, Any] | None:
         part.load_state_dict(state[name])
     set_random_state(state["random"])
     progress: dict[str, Any] = state["progress"]
+    device = experiment.learner.device
+    progress["window"] = [{n: v.to(device) for n, v in m.items()} for m in progress["window"]]
     return progress
 
 

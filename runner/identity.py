@@ -18,6 +18,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
+from objectives.errors import InputError
+
 OURS = {"objectives", "tasks", "runner", "sweeps"}
 """Packages whose source counts even where they are installed."""
 
@@ -180,11 +182,11 @@ def _definitions(module: str) -> dict[str, ast.AST]:
     file = locate(module)
     if file is None:
         return {}
-    return {
-        name: statement
-        for statement in ast.parse(file.read_bytes()).body
-        for name in _bound_names(statement)
-    }
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError as error:
+        raise InputError(f"{file}, line {error.lineno}: {error.msg}.") from None
+    return {name: statement for statement in tree.body for name in _bound_names(statement)}
 
 
 def _bound_names(statement: ast.stmt) -> Iterator[str]:

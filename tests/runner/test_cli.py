@@ -251,6 +251,42 @@ def test_an_objective_from_a_file_outside_the_repository(command, root):
     assert "smoothed" in command("list", "objectives", "--task", "digits").out
 
 
+BROKEN = {
+    "yaml": ("objective: [", "def loss(logits, labels): ...", "broken.yaml"),
+    "no target": ("tau: 1", "def loss(logits, labels): ...", "objective"),
+    "not keyword-only": (
+        "objective: {_target_: broken.loss, _partial_: true}",
+        "def loss(logits, labels, tau=1.0): ...",
+        "loss: tau has a default, so it is a hyperparameter, and these are keyword-only",
+    ),
+    "python": (
+        "objective: {_target_: broken.loss, _partial_: true}",
+        "def loss(logits, labels) ...",
+        "broken.py, line 1: expected ':'",
+    ),
+    "another field": (
+        "objective: {_target_: broken.loss, _partial_: true}",
+        "def loss(logits, targets): ...",
+        "objective loss needs logits, targets; this task yields Labelled without targets",
+    ),
+}
+
+
+@pytest.mark.parametrize(("config", "code", "message"), BROKEN.values(), ids=BROKEN.keys())
+def test_what_is_wrong_with_an_objective_of_ones_own_is_said(command, root, config, code, message):
+    (root / "broken.py").write_text(code)
+    (root / "conf" / "objective").mkdir(parents=True)
+    (root / "conf" / "objective" / "broken.yaml").write_text(f"# @package _global_\n{config}\n")
+    script = "from runner.cli import main; main()"
+    said = subprocess.run(
+        [sys.executable, "-c", script, *QUICK, "objective=broken"], capture_output=True, text=True
+    )
+    assert said.returncode == 1
+    assert message in said.stderr
+    assert "Traceback" not in said.stderr
+    assert not runs(root)
+
+
 def test_an_edited_loss_is_another_run(command, root):
     loss = (
         "from torch.nn import functional as F\n"

@@ -216,3 +216,12 @@ def test_a_live_line_is_cut_where_the_terminal_ends():
     frames = console.file.getvalue()
     assert "step 30/100  epoch" in frames
     assert "loss" not in frames
+
+
+@pytest.mark.full
+def test_a_compiled_model_learns_the_same(config, tmp_path):
+    compiled, plain = (
+        attempt(config("steps=20", f"compile={flag}"), tmp_path / flag).status["metrics"]
+        for flag in ("true", "false")
+    )
+    assert compiled == pytest.approx(plain, rel=1e-3)
