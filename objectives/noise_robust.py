@@ -1,7 +1,7 @@
 """Classification under label noise."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Gt
@@ -120,13 +120,47 @@ class ALDR(nn.Module):
 def _ldr(scores: Tensor, labels: Tensor, tau: float | Tensor, margin: float | Tensor) -> Tensor:
     """LDR-KL at one temperature, or at one per example.
 
-    Lowering the true class by the margin is the same as raising all others, for a loss of
-    differences; so torch's fused cross-entropy does the work, finite for any score.
+    tau * softplus((violation + margin) / tau) - tau * log(classes)
     """
-    per_class = tau[:, None] if isinstance(tau, Tensor) and tau.ndim else tau
-    scaled = _with_margin(scores / per_class, labels, margin / tau)
-    nats = F.cross_entropy(scaled, labels, reduction="none") - math.log(scores.shape[-1])
-    return tau * nats
+    tau = tau * torch.ones_like(labels, dtype=scores.dtype)
+    true = torch.arange(len(labels), device=labels.device), labels
+    others = scores / tau[:, None]
+    others[true] = -torch.inf
+    violation = _Violation.apply(scores, *true, tau, others, F.softmax(others, dim=-1))
+    return -tau * (F.logsigmoid(-(violation + margin) / tau) + math.log(scores.shape[-1]))
+
+
+class _Violation(torch.autograd.Function):
+    """How far the soft maximum of the other classes exceeds the true one, in logits.
+
+    tau * log sum_{j != y} exp(f_j / tau) - f_y = max_q sum_j q_j f_j + tau * H(q) - f_y
+
+    The gradient at a maximum is that for a fixed q (the envelope theorem): q - onehot(y), without
+    the chain rule's passes over all scores by 1 / tau and back. The second derivative comes from
+    q, which is therefore an input.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        scores: Tensor, rows: Tensor, labels: Tensor, tau: Tensor, others: Tensor, q: Tensor
+    ) -> Tensor:
+        soft_maximum = others.amax(dim=-1) - q.amax(dim=-1).log()
+        return tau * soft_maximum - scores[rows, labels]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], _: Tensor) -> None:
+        _, rows, labels, _, _, q = inputs
+        ctx.save_for_backward(rows, labels, q)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, labels, q = ctx.saved_tensors
+        to_scores = grad[:, None] * q
+        to_scores[rows, labels] = -grad
+        to_tau = grad * torch.special.entr(q).sum(dim=-1) if ctx.needs_input_grad[3] else None
+        return to_scores, None, None, to_tau, None, None
 
 
 def _with_margin(scores: Tensor, labels: Tensor, margin: float | Tensor) -> Tensor:
@@ -137,4 +171,5 @@ def _with_margin(scores: Tensor, labels: Tensor, margin: float | Tensor) -> Tens
 
 def _normalized(logits: Tensor) -> Tensor:
     positive = F.softplus(logits)
-    return positive / positive.mean(dim=-1, keepdim=True)
+    mean = positive.mean(dim=-1, keepdim=True)
+    return positive / mean.clamp_min(torch.finfo(mean.dtype).tiny)  # all may underflow to 0

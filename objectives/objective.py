@@ -191,7 +191,7 @@ def _check_names(factory: "partial[Any]", known: Mapping[str, inspect.Parameter]
     for name in factory.keywords:
         if name not in known:
             raise InputError(
-                f"{title(factory)} has no hyperparameter {name} (it has: "
+                f"{title(factory)} has no hyperparameter {name!r} (it has: "
                 f"{', '.join(known) or 'none'})."
             )
 

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from objectives.objective import Scalar
 
+MAX_LOG_RATIO = 20.0
+"""A ratio beyond exp(20) means nothing; cut there, it and its loss stay finite."""
+
 
 def ppo(
     logprobs: Float[Tensor, " batch"],
@@ -46,7 +49,7 @@ def ppo(
         Schulman et al. 2017, arXiv:1707.06347; KL estimator: Schulman 2020, "Approximating KL
         Divergence".
     """
-    log_ratio = logprobs - old_logprobs
+    log_ratio = (logprobs - old_logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     ratio = log_ratio.exp()
     clipped = torch.clamp(ratio, 1 - epsilon, 1 + epsilon)  # type: ignore[arg-type]
     policy = -torch.minimum(ratio * advantages, clipped * advantages)

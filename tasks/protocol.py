@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -80,8 +81,8 @@ class Protocol(ABC):
 
 def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
     """A permutation that depends on seed and epoch alone."""
-    generator = torch.Generator().manual_seed((seed * 2**32 + epoch) % 2**63)
-    return torch.randperm(count, generator=generator)
+    mixed = np.random.SeedSequence([seed, epoch]).generate_state(1)  # torch takes 32 bits of a seed
+    return torch.randperm(count, generator=torch.Generator().manual_seed(int(mixed[0])))
 
 
 def index_batches(

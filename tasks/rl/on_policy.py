@@ -13,7 +13,7 @@ from objectives.records import Rollout
 from tasks.protocol import Batch, Monitor, Protocol, index_batches
 from tasks.rl.environments import Actors, Environment, Step
 
-FIRST_SEED = {"train": 0, "val": 1_000_000_000, "test": 2_000_000_000}
+FIRST_SEED = {"val": 0, "test": 1_000_000, "train": 2_000_000}
 """Episodes of one split never share a seed with those of another."""
 
 SEEDS_PER_RUN = 10_000_000
