@@ -1,0 +1,89 @@
+"""Shapes are checked in every test, slow tests wait for --full, experiments are made small."""
+
+import copy
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jaxtyping import install_import_hook
+
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
+
+# Before anything imports them; but for the binder, which has no shapes, and an annotation
+# (pydantic's TypeAdapter) that beartype does not know.
+SHAPED = {file.stem for file in (ROOT / "objectives").iterdir()} - {"objective"}
+install_import_hook([f"objectives.{name}" for name in sorted(SHAPED)], "beartype.beartype")
+
+SMALL = {
+    "cartpole": ["model.width=8"],
+    "diabetes": ["model.width=16"],
+    "digits": ["model.width=16"],
+    "pairs": ["model.width=16", "model.depth=1", "model.heads=2"],
+}
+"""Overrides that make the task's model small."""
+
+SMALL_PROTOCOL = {"OnPolicy": {"actors": 2, "horizon": 16, "replays": 2, "episodes": 2}}
+"""Settings by class that make a protocol small."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the slow tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--full"):
+        return
+    for item in items:
+        if "full" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="slow: runs with --full"))
+
+
+@pytest.fixture
+def composed() -> Callable[..., dict[str, Any]]:
+    """Compose a config as the command line does, small, on the CPU, as plain values."""
+    return lambda task, *overrides: copy.deepcopy(_composed(task, *overrides))
+
+
+@pytest.fixture
+def built(composed: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
+    """Build a small experiment from overrides, its model ready to train."""
+    from runner.build import build
+
+    def build_small(task: str, *overrides: str) -> Any:
+        experiment = build(composed(task, *overrides))
+        experiment.learner.model.train()
+        return experiment
+
+    return build_small
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> Iterator[None]:
+    """Start every test that has torch from one global random state, and leave none behind."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+@cache
+def _composed(task: str, *overrides: str) -> dict[str, Any]:
+    import hydra
+    from omegaconf import OmegaConf
+
+    small = [f"task={task}", "device=cpu", "batch_size=16", *SMALL.get(task, [])]
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config: Any = OmegaConf.to_container(
+            hydra.compose("config", [*small, *overrides]), resolve=True
+        )
+    for protocol in config["task"]["protocols"]:
+        protocol |= SMALL_PROTOCOL.get(protocol["_target_"].rpartition(".")[2], {})
+    return config

@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from tasks.models.actor_critic import ActorCritic
+from tasks.models.feedforward import cnn, linear, mlp
+from tasks.models.transformer import Transformer
+
+
+@pytest.mark.parametrize("make", [linear, mlp, cnn], ids=lambda make: make.__name__)
+def test_feed_forward_models_are_a_head_on_features(make: type) -> None:
+    model = make((1, 8, 8), 3).eval()
+    inputs = torch.randn(5, 1, 8, 8)
+    assert model(inputs).shape == (5, 3)
+    torch.testing.assert_close(model(inputs), model.head(model.features(inputs)))
+
+
+def test_width_and_depth() -> None:
+    sizes = [m.out_features for m in mlp((4,), 2, width=7, depth=3).modules() if hasattr(m, "bias")]
+    assert sizes == [7, 7, 7, 2]
+    widths = [
+        m.out_channels
+        for m in cnn((3, 8, 8), 2, width=4).modules()
+        if hasattr(m, "stride") and hasattr(m, "out_channels")
+    ]
+    assert widths == [4, 8]
+
+
+def test_the_transformer_does_not_look_ahead() -> None:
+    model = Transformer(num_tokens=6, context=9, width=16, depth=2, heads=2).eval()
+    tokens = torch.randint(6, (2, 9))
+    changed = tokens.clone()
+    changed[:, 5] = (tokens[:, 5] + 1) % 6
+    before, after = model(tokens), model(changed)
+    torch.testing.assert_close(after[:, :5], before[:, :5])
+    assert not torch.isclose(after[:, 5:], before[:, 5:]).all(dim=-1).any()
+    torch.testing.assert_close(model(tokens[:, :4]), before[:, :4])  # nor needs what follows
+
+
+def test_the_transformer_knows_positions() -> None:
+    model = Transformer(num_tokens=3, context=5, width=8, depth=1, heads=2).eval()
+    scores = model(torch.zeros(1, 5, dtype=torch.long))[0]
+    assert not torch.allclose(scores[0], scores[4])
+
+
+def test_the_policy_starts_undecided_and_the_critic_apart() -> None:
+    model = ActorCritic((4,), 3, width=16)
+    scores, values = model(torch.randn(50, 4))
+    assert (scores.shape, values.shape) == ((50, 3), (50,))
+    assert scores.softmax(dim=-1).sub(1 / 3).abs().max() < 0.02
+    assert values.std() > 0.1
+    values.sum().backward()
+    assert all(p.grad is None for p in model.actor.parameters())

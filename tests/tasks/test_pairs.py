@@ -1,0 +1,140 @@
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tasks.nlp.pairs import Pairs, synthetic_pairs
+from tasks.nlp.preference import token_logprobs
+
+SPLITS = ("train", "val", "test")
+
+
+def lead(pairs: Pairs) -> Tensor:
+    """The known reward of the chosen responses less that of the rejected."""
+    scores = torch.randn(16, generator=torch.Generator().manual_seed(0))
+    sign = torch.where(pairs.chosen[:, 0] % 2 == 1, 1.0, -1.0)
+
+    def reward(tokens: Tensor, mask: Tensor) -> Tensor:
+        return sign * scores[tokens].masked_fill(~mask, 0.0).sum(dim=-1)
+
+    return reward(pairs.chosen, pairs.chosen_mask) - reward(pairs.rejected, pairs.rejected_mask)
+
+
+def test_chosen_responses_have_the_higher_reward() -> None:
+    for split in SPLITS:
+        difference = lead(getattr(synthetic_pairs(), split))
+        assert (difference > -1e-5).all()
+        assert (difference > 0.1).double().mean() > 0.9
+
+
+@pytest.mark.parametrize("flip_rate", [0.25, 1.0])
+def test_only_training_labels_are_flipped(flip_rate: float) -> None:
+    data = synthetic_pairs(flip_rate=flip_rate)
+    wrong = (lead(data.train) < -1e-5).double().mean().item()
+    assert wrong == pytest.approx(flip_rate, abs=0.03)
+    for split in ("val", "test"):
+        assert (lead(getattr(data, split)) > -1e-5).all()
+
+
+def test_flips_change_labels_and_nothing_else() -> None:
+    clean, noisy = synthetic_pairs().train, synthetic_pairs(flip_rate=0.25).train
+    same = (clean.chosen == noisy.chosen).all(dim=-1)
+    assert torch.equal(noisy.rejected[~same], clean.chosen[~same])
+    assert torch.equal(noisy.chosen[~same], clean.rejected[~same])
+    assert 0.2 < (~same).double().mean() < 0.3
+
+
+def test_shapes_prompts_and_masks() -> None:
+    data = synthetic_pairs(num_tokens=5, prompt=3, response=6)
+    assert [len(getattr(data, split)) for split in SPLITS] == [2048, 512, 512]
+    for split in SPLITS:
+        pairs = getattr(data, split)
+        assert torch.equal(pairs.chosen[:, :3], pairs.rejected[:, :3])  # one prompt
+        for tokens, mask in (
+            (pairs.chosen, pairs.chosen_mask),
+            (pairs.rejected, pairs.rejected_mask),
+        ):
+            assert tokens.shape == mask.shape == (len(pairs), 9)
+            assert set(tokens.unique().tolist()) == set(range(5))
+            assert not mask[:, :3].any()
+            assert set(mask.sum(dim=-1).tolist()) == {3, 4, 5, 6}
+            assert (tokens[:, 3:][~mask[:, 3:]] == 0).all()
+            ends = mask[:, 3:].int().diff(dim=-1)
+            assert (ends <= 0).all()  # once over, a response does not begin again
+
+
+def test_the_same_in_every_process() -> None:
+    torch.manual_seed(123)
+    again = synthetic_pairs.__wrapped__()
+    assert torch.equal(again.train.chosen, synthetic_pairs().train.chosen)
+    assert not torch.equal(again.train.chosen[:512], again.val.chosen)
+
+
+class Bigrams(nn.Module):
+    """Scores of the next token by the last one alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(4, 4))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.table[tokens]
+
+
+def test_token_logprobs_are_of_each_token_after_the_first() -> None:
+    model, tokens = Bigrams(), torch.tensor([[0, 3, 1, 1], [2, 2, 0, 3]])
+    table = model.table.detach().softmax(dim=-1).log().tolist()
+    expected = [[table[a][b] for a, b in pairwise(row)] for row in tokens.tolist()]
+    torch.testing.assert_close(token_logprobs(model, tokens).detach(), torch.tensor(expected))
+
+
+def test_the_reference_is_the_model_before_training(built: Callable[..., Any]) -> None:
+    experiment = built("pairs", "lr=0.01")
+    learner, protocol = experiment.learner, experiment.learner.protocol
+    batch = next(protocol.batches(learner.model, 0, 0))
+    before = protocol(learner.model, batch)
+    torch.testing.assert_close(before.ref_chosen_logprobs, before.chosen_logprobs)
+    assert not before.ref_chosen_logprobs.requires_grad
+    for _ in range(5):
+        experiment.algorithm.update(batch)
+    after = protocol(learner.model, batch)
+    assert torch.equal(after.ref_chosen_logprobs, before.ref_chosen_logprobs)
+    assert torch.equal(after.ref_rejected_logprobs, before.ref_rejected_logprobs)
+    assert not torch.allclose(after.chosen_logprobs, before.chosen_logprobs)
+    margin = (after.chosen_logprob - after.ref_chosen_logprob).mean() - (
+        after.rejected_logprob - after.ref_rejected_logprob
+    ).mean()
+    assert margin > 0
+
+
+def test_masks_are_of_the_tokens_that_have_logprobs(built: Callable[..., Any]) -> None:
+    learner = built("pairs").learner
+    batch = next(learner.protocol.batches(learner.model, 0, 0))
+    record = learner.protocol(learner.model, batch)
+    assert torch.equal(record.chosen_mask.sum(dim=-1), batch.chosen_mask.sum(dim=-1))
+    alone = token_logprobs(learner.model, batch.rejected)
+    torch.testing.assert_close(record.rejected_logprobs, alone)
+    torch.testing.assert_close(record.rejected_mask, batch.rejected_mask[:, 1:])
+
+
+def test_evaluation_counts_rightly_ranked_pairs(built: Callable[..., Any]) -> None:
+    experiment = built("pairs", "lr=0.01")
+    learner, protocol = experiment.learner, experiment.learner.protocol
+    for batch, _ in zip(protocol.batches(learner.model, 0, 0), range(4), strict=False):
+        experiment.algorithm.update(batch)
+    pairs, model = protocol.data.val, learner.model.eval()
+
+    def log_ratio(tokens: Tensor, mask: Tensor) -> Tensor:
+        ratios = token_logprobs(model, tokens) - token_logprobs(protocol.reference, tokens)
+        return (ratios * mask[:, 1:]).sum(dim=-1)
+
+    with torch.no_grad():
+        metrics = protocol.evaluate(model, "val")
+        margin = log_ratio(pairs.chosen, pairs.chosen_mask) - log_ratio(
+            pairs.rejected, pairs.rejected_mask
+        )
+    assert metrics["ranking_accuracy"] == (margin > 0).double().mean().item()
+    assert metrics["margin"] == pytest.approx(margin.mean().item(), rel=1e-4)
