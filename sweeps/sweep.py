@@ -18,6 +18,8 @@ from runner.rundir import State, write_whole
 from runner.track.follow import following
 from sweeps.grid import grid
 
+ENDED = {State.DONE, State.PRUNED}
+
 
 class SweepFailed(Exception):
     """Some jobs of the sweep failed; the message lists them."""
@@ -56,7 +58,7 @@ def sweep(
     statuses = [job.directory.status for job in jobs]
     report.print_sweep([(job.directory.run, s) for job, s in zip(jobs, statuses, strict=True)])
     console.print(f"sweep {folder}")
-    fail_if_any([job for job in waiting if job.directory.state is State.FAILED])
+    fail_if_any([job for job in waiting if job.directory.state not in ENDED])
     return statuses
 
 
@@ -73,12 +75,11 @@ def check(jobs: list[Job]) -> None:
     """
     if not jobs:
         return
-    from runner.build import check_config, instantiated
+    from runner.build import build
 
     jobs[0].check_root()
     for job in jobs:
-        check_config(job.config)
-        instantiated(job.config["task"], "data")
+        build(job.config)
 
 
 def write_manifest(jobs: list[Job], arguments: list[str]) -> Path:
@@ -107,8 +108,10 @@ def say_plan(jobs: list[Job], waiting: list[Job]) -> None:
 def fail_if_any(failed: list[Job]) -> None:
     if failed:
         lines = (
-            f"  {job.name}: {job.directory.status['reason']}\n    {job.directory.path / 'log.txt'}"
+            f"  {job.name}: {status.get('reason', status['state'])}\n"
+            f"    {job.directory.path / 'log.txt'}"
             for job in failed
+            for status in [job.directory.status]
         )
         raise SweepFailed(
             "\n".join([f"{len(failed)} job{'s' * (len(failed) != 1)} failed:", *lines])

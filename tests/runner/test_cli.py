@@ -1,5 +1,6 @@
 """The command line: its forms, its lists, and one clear message for every bad input."""
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.rundir import RunDir, State
+from runner.rundir import RunDir, State, write_whole
 
 QUICK = ("task=digits", "epochs=1")
 
@@ -93,6 +94,19 @@ def test_a_failing_job_costs_only_itself(command, root):
     assert sorted(run.state for run in runs(root)) == [State.DONE, State.FAILED]
 
 
+def test_a_run_that_another_process_is_at_is_left_to_it(command, root):
+    words = (*QUICK, "-m", "seed=0,1")
+    command(*words)
+    run = next(run for run in runs(root) if run.run["seed"] == 1)
+    write_whole(run.path / "status.json", json.dumps({"state": "running", "attempt": 1}))
+    with (run.path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = command(*words)
+    assert said.code == 1
+    assert "1 job failed:\n  digits cross_entropy epochs=1 seed=1: running" in said.err
+    assert run.status["attempt"] == 1
+
+
 def test_a_loss_that_is_not_finite_names_step_and_batch(command, root):
     said = command("task=diabetes", "optimizer=sgd", "lr=1e8")
     assert said.code == 1
@@ -148,6 +162,7 @@ BAD = {
         ("task=cartpole", "model=mlp"),
         "mlp needs input_shape, num_outputs",
     ),
+    "one of two models": (("-m", "model=mlp,transformer"), "Transformer needs num_tokens, context"),
     "accumulation of coupled examples": (
         ("objective=info_nce", "accumulate=2"),
         "the other examples of the batch are the negatives",
