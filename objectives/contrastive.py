@@ -42,8 +42,8 @@ def info_nce(
     similarity = anchors @ anchors.T
     itself = torch.eye(2 * pairs, dtype=torch.bool, device=anchors.device)
     positive = torch.arange(2 * pairs, device=anchors.device).roll(pairs)
-    others = similarity.masked_fill(itself, -torch.inf)
-    loss = F.cross_entropy(others / tau, positive, reduction="none")
+    others = (similarity / tau).masked_fill(itself, -torch.inf)
+    loss = F.cross_entropy(others, positive, reduction="none")
     return loss, _similarities(similarity.detach(), others.detach(), positive)
 
 

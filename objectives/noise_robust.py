@@ -1,7 +1,7 @@
 """Classification under label noise."""
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from annotated_types import Gt
@@ -109,7 +109,7 @@ class ALDR(nn.Module):
     def _adapt(self, scores: Tensor, labels: Tensor, index: Tensor) -> None:
         margin, floor = (0.0, LABEL_FLOOR) if self.normalize else (self.margin, 0.0)
         previous = self.temperatures[index].to(scores.dtype)
-        p = F.softmax(_with_margin(scores / previous[:, None], labels, margin / previous), dim=-1)
+        p = F.softmax(_with_margin(scores, labels, previous, margin), dim=-1)
         p = F.normalize(p + floor, p=1.0, dim=-1)
         log_classes = math.log(scores.shape[-1])
         divergence = log_classes + torch.special.xlogy(p, p).sum(dim=-1)
@@ -120,53 +120,21 @@ class ALDR(nn.Module):
 def _ldr(scores: Tensor, labels: Tensor, tau: float | Tensor, margin: float | Tensor) -> Tensor:
     """LDR-KL at one temperature, or at one per example.
 
-    tau * softplus((violation + margin) / tau) - tau * log(classes)
+    For a loss of differences, lowering the true class by the margin is raising all others; so
+    torch's fused cross-entropy does the work, finite for any score.
     """
-    tau = tau * torch.ones_like(labels, dtype=scores.dtype)
-    true = torch.arange(len(labels), device=labels.device), labels
-    others = scores / tau[:, None]
-    others[true] = -torch.inf
-    violation = _Violation.apply(scores, *true, tau, others, F.softmax(others, dim=-1))
-    return -tau * (F.logsigmoid(-(violation + margin) / tau) + math.log(scores.shape[-1]))
+    scaled = _with_margin(scores, labels, tau, margin)
+    nats = F.cross_entropy(scaled, labels, reduction="none") - math.log(scores.shape[-1])
+    return tau * nats
 
 
-class _Violation(torch.autograd.Function):
-    """How far the soft maximum of the other classes exceeds the true one, in logits.
-
-    tau * log sum_{j != y} exp(f_j / tau) - f_y = max_q sum_j q_j f_j + tau * H(q) - f_y
-
-    The gradient at a maximum is that for a fixed q (the envelope theorem): q - onehot(y), without
-    the chain rule's passes over all scores by 1 / tau and back. The second derivative comes from
-    q, which is therefore an input.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(
-        scores: Tensor, rows: Tensor, labels: Tensor, tau: Tensor, others: Tensor, q: Tensor
-    ) -> Tensor:
-        soft_maximum = others.amax(dim=-1) - q.amax(dim=-1).log()
-        return tau * soft_maximum - scores[rows, labels]
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], _: Tensor) -> None:
-        _, rows, labels, _, _, q = inputs
-        ctx.save_for_backward(rows, labels, q)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows, labels, q = ctx.saved_tensors
-        to_scores = grad[:, None] * q
-        to_scores[rows, labels] = -grad
-        to_tau = grad * torch.special.entr(q).sum(dim=-1) if ctx.needs_input_grad[3] else None
-        return to_scores, None, None, to_tau, None, None
-
-
-def _with_margin(scores: Tensor, labels: Tensor, margin: float | Tensor) -> Tensor:
-    """The scores with that of the true class lowered by the margin."""
-    lowered = (-margin * torch.ones_like(labels, dtype=scores.dtype))[:, None]
-    return scores.scatter_add(1, labels[:, None], lowered)
+def _with_margin(
+    scores: Tensor, labels: Tensor, tau: float | Tensor, margin: float | Tensor
+) -> Tensor:
+    """The scores with that of the true class lowered by the margin, in units of tau."""
+    tau = (tau + 0.0 * margin) * torch.ones_like(labels, dtype=scores.dtype)  # stacked if either is
+    lowered = (-margin / tau)[:, None]
+    return (scores / tau[:, None]).scatter_add_(1, labels[:, None], lowered)
 
 
 def _normalized(logits: Tensor) -> Tensor:

@@ -205,7 +205,7 @@ def _coerce(factory: "partial[Any]", name: str, hint: Any, value: Any) -> Any:
         return _adapter(hint).validate_python(_plain(value))
     except ValidationError as error:
         reason = error.errors()[0]
-        where = "".join(f"[{part}]" for part in reason["loc"] if isinstance(part, int))
+        where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in reason["loc"])
         raise InputError(
             f"{name}{where}={reason['input']} is outside the domain of {title(factory)}: "
             f"{reason['msg'].lower()}."

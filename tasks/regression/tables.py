@@ -56,10 +56,10 @@ def standardized(features: np.ndarray, targets: np.ndarray) -> Table:
     Raises:
         InputError: The target is constant.
     """
-    if np.ptp(targets) == 0:
-        raise InputError("the target is constant: there is nothing to predict.")
     order = np.random.default_rng(0).permutation(len(targets))
     train, val, test = np.split(order, [int(0.64 * len(order)), int(0.8 * len(order))])
+    if np.ptp(targets[train]) == 0:
+        raise InputError("the target is constant: there is nothing to predict.")
     centre, spread = features[train].mean(axis=0), features[train].std(axis=0)
     mean, scale = targets[train].mean(), targets[train].std()
 

@@ -14,6 +14,7 @@ from tasks.protocol import Batch, Monitor, Protocol, index_batches
 from tasks.vision.images import ImageSet
 
 NEIGHBOURS = 5
+EVALUATION_BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,11 @@ class TwoViews(Protocol):
 
     def _features(self, model: nn.Module, split: str) -> tuple[np.ndarray, np.ndarray]:
         data = getattr(self.data, split)
-        features = model.features(self.data.normalized(data.images))  # type: ignore[operator]
-        features = F.normalize(features.float(), dim=-1)
+        parts = [
+            model.features(self.data.normalized(part))  # type: ignore[operator]
+            for part in data.images.split(EVALUATION_BATCH)
+        ]
+        features = F.normalize(torch.cat(parts).float(), dim=-1)
         return features.cpu().numpy(), data.labels.cpu().numpy()
 
 
