@@ -70,12 +70,11 @@ class Objective(nn.Module):
         self.traits: Traits = getattr(getattr(compute, "func", compute), "traits", Traits())
 
     def forward(self, record: Record) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.of_tensors(**{name: getattr(record, name) for name in self.fields})
+        return _and_metrics(self.compute(**{name: getattr(record, name) for name in self.fields}))
 
     def of_tensors(self, **tensors: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Values (one per example or step, or a scalar) and metrics, from the fields by name."""
-        result = self.compute(**{name: tensors[name] for name in self.fields})
-        return result if isinstance(result, tuple) else (result, {})
+        return _and_metrics(self.compute(**{name: tensors[name] for name in self.fields}))
 
 
 TERMS = Mapping[str, Objective]
@@ -179,6 +178,10 @@ def fill(
 def title(factory: Any) -> str:
     """The name by which messages call a function, class or partial."""
     return str(getattr(getattr(factory, "func", factory), "__name__", factory))
+
+
+def _and_metrics(result: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    return result if isinstance(result, tuple) else (result, {})
 
 
 def _check_names(factory: "partial[Any]", known: Mapping[str, inspect.Parameter]) -> None:

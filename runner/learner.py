@@ -1,5 +1,6 @@
 """One model learning by one objective: what every algorithm is made from."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -38,8 +39,9 @@ class Learner:
                 f"{self.objective.traits.coupled}. Use accumulate=1 and a batch_size that fits."
             )
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        bfloat16 = self.precision == "bfloat16"
-        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
+        self.autocast: AbstractContextManager[object] = nullcontext()
+        if self.precision == "bfloat16":
+            self.autocast = torch.autocast(self.device.type, torch.bfloat16)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The objective's values, one an example or a scalar, and its metrics."""

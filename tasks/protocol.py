@@ -86,10 +86,15 @@ def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
 
 
 def index_batches(
-    count: int, batch_size: int, seed: int, epoch: int, start: int, drop_last: bool = False
-) -> Iterator[Tensor]:
-    """Shuffled index tensors of one epoch, from batch number `start` on."""
+    count: int,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    start: int,
+    device: torch.device | str = "cpu",
+    drop_last: bool = False,
+) -> tuple[Tensor, ...]:
+    """Shuffled index tensors of one epoch on a device, from batch number `start` on."""
     order = epoch_order(count, seed, epoch)
     whole = count - count % batch_size if drop_last else count
-    for first in range(start * batch_size, whole, batch_size):
-        yield order[first : first + batch_size]
+    return order[:whole].to(device).split(batch_size)[start:]

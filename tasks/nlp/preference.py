@@ -48,8 +48,9 @@ class PairedResponses(Protocol):
 
     def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[PairBatch]:
         train = self.data.train
-        for index in index_batches(len(train), self.batch_size, self.seed, epoch, start):
-            index = index.to(self.device)
+        for index in index_batches(
+            len(train), self.batch_size, self.seed, epoch, start, self.device
+        ):
             yield PairBatch(**{name: c[index] for name, c in vars(train).items()}, index=index)
 
     def __call__(self, model: nn.Module, batch: PairBatch | Pairs) -> Preference:

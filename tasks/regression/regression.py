@@ -37,8 +37,9 @@ class Tabular(Protocol):
 
     def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Rows]:
         train = self.data.train
-        for index in index_batches(len(train), self.batch_size, self.seed, epoch, start):
-            index = index.to(self.device)
+        for index in index_batches(
+            len(train), self.batch_size, self.seed, epoch, start, self.device
+        ):
             yield Rows(train.features[index], train.targets[index], index)
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:

@@ -79,10 +79,8 @@ class OnPolicy(Protocol):
             skip = start % per_replay if number == start // per_replay else 0
             order = epoch * self.replays + number
             count = len(self.rollout)
-            for index in index_batches(count, self.batch_size, self.seed, order, skip):
-                yield Steps(
-                    *(column[index.to(self.device)] for column in vars(self.rollout).values())
-                )
+            for index in index_batches(count, self.batch_size, self.seed, order, skip, self.device):
+                yield Steps(*(column[index] for column in vars(self.rollout).values()))
 
     def __call__(self, model: nn.Module, batch: Steps) -> Rollout:
         logits, values = model(batch.observations)

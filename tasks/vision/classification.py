@@ -40,8 +40,9 @@ class Classification(Protocol):
 
     def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Images]:
         train = self.data.train
-        for index in index_batches(len(train), self.batch_size, self.seed, epoch, start):
-            index = index.to(self.device)
+        for index in index_batches(
+            len(train), self.batch_size, self.seed, epoch, start, self.device
+        ):
             yield Images(self.data.normalized(train.images[index]), train.labels[index], index)
 
     def __call__(self, model: nn.Module, batch: Images) -> Labelled:

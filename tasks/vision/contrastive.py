@@ -61,9 +61,8 @@ class TwoViews(Protocol):
     def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[ViewPair]:
         images = self.data.train.images
         for index in index_batches(
-            len(images), self.batch_size, self.seed, epoch, start, drop_last=True
+            len(images), self.batch_size, self.seed, epoch, start, self.device, drop_last=True
         ):
-            index = index.to(self.device)
             inputs = self.data.normalized(images[index])
             view_1, view_2 = (random_affine(inputs, *self.limits) for _ in range(2))
             yield ViewPair(view_1, view_2, index)
