@@ -1,0 +1,80 @@
+"""Measuring side by side: noise that comes and goes meets every variant alike."""
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Spread(NamedTuple):
+    """A median between its quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> "Spread":
+        low, median, high = statistics.quantiles(values, n=4)
+        return cls(median, low, high)
+
+
+class Row(NamedTuple):
+    """One line of the report.
+
+    Attributes:
+        what: What was measured.
+        value: As measured.
+        limit: Largest median that meets the target; None where there is no target.
+    """
+
+    what: str
+    value: Spread
+    unit: str = "×"
+    limit: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        if self.limit is None:
+            return ""
+        return "met" if self.value.median <= self.limit else "missed"
+
+
+def interleaved(
+    variants: Mapping[str, Callable[[], Callable[[], object]]], rounds: int, warmups: int = 1
+) -> dict[str, list[float]]:
+    """Seconds that each variant takes, round by round, in a new order every round.
+
+    Args:
+        variants: By name, what prepares a variant, untimed, and returns what is timed.
+        rounds: Times that each is measured.
+        warmups: Rounds before that, which do not count.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    order = random.Random(0)
+    for number in range(-warmups, rounds):
+        for name in order.sample(list(variants), len(variants)):
+            timed = variants[name]()
+            start = time.perf_counter()
+            timed()
+            if number >= 0:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratios(values: list[float], baseline: list[float]) -> Spread:
+    """One variant to another, round by round."""
+    return Spread.of([one / other for one, other in zip(values, baseline, strict=True)])
+
+
+def memory(key: str) -> int:
+    """Bytes resident now ("VmRSS"), or at the most since `forget_peak` ("VmHWM")."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) * 1024
+
+
+def forget_peak() -> None:
+    """Count the peak from now on; `getrusage` cannot, and inherits that of its parent."""
+    Path("/proc/self/clear_refs").write_text("5")

@@ -1,0 +1,1 @@
+"""Slow tests with real shells, servers, browsers, full disks and clean installs."""
