@@ -246,7 +246,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_whole(path: Path, content: str | Callable[[BinaryIO], None]) -> None:
-    """Write a file so that it appears whole or not at all, and survives a loss of power.
+    """Write a file so that it appears whole or not at all, whatever is cut off meanwhile.
+
+    After a loss of power the file is there as it is now or as it was before.
 
     Args:
         path: The file.
@@ -265,11 +267,6 @@ def write_whole(path: Path, content: str | Callable[[BinaryIO], None]) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def all_runs(root: Path) -> list[RunDir]:

@@ -120,13 +120,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(words: list[str], url: str, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+def serving(
+    words: list[str], url: str, cwd: Path, **extra: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A web server that answers; it and its workers are dead when the body ends."""
     with (cwd / "server.txt").open("wb") as log:
         server = subprocess.Popen(
             words,
             cwd=cwd,
-            env=environment(),
+            env=environment(**extra),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -147,7 +147,9 @@ def mlflow_server(url: str, folder: Path) -> Iterator[None]:
     places = ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
     places += ["--artifacts-destination", str(folder / "server-artifacts")]
     host, port = url.removeprefix("http://").split(":")
-    with serving([*words, *places, "--host", host, "--port", port], f"{url}/health", folder):
+    words += [*places, "--host", host, "--port", port]
+    lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # else eight more processes
+    with serving(words, f"{url}/health", folder, **lean):
         yield
 
 
