@@ -2,7 +2,7 @@
 
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -16,7 +16,16 @@ def save(path: Path, experiment: Experiment, progress: dict[str, Any]) -> None:
     """Write a checkpoint whole or not at all; the one before it stays until then."""
     parts = {name: part.state_dict() for name, part in _stateful(experiment).items()}
     state = {**parts, "progress": progress, "random": random_state()}
-    write_whole(path, lambda file: torch.save(state, file))
+    write_whole(path, lambda file: _write(state, file))
+
+
+def _write(state: dict[str, Any], file: BinaryIO) -> None:
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:  # torch complains of what a full disk left it with
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def load(path: Path, experiment: Experiment) -> dict[str, Any] | None:

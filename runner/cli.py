@@ -3,14 +3,18 @@
 Only what a command needs is imported, inside it: help, lists and completion must answer at once.
 """
 
+import logging
 import os
 import sys
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import CompletionItem, add_completion_class
 
 from objectives.errors import InputError
 from runner.rundir import Interrupted
+
+COMPLETE = "_RUNNER_COMPLETE"
+"""The variable by which a shell's script asks for candidates."""
 
 INTERRUPTED = 130
 """Exit status of what was stopped by a signal, by the shells' convention."""
@@ -150,15 +154,14 @@ def doctor(places: tuple[str, ...]) -> None:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script of a shell."""
-    script = get_completion_class(shell)
-    assert script is not None
-    if shell == "bash":  # else bash breaks objective=ldr in three words
-        click.echo("COMP_WORDBREAKS=${COMP_WORDBREAKS//=}")
-    click.echo(script(commands, {}, "runner", "_RUNNER_COMPLETE").source())
+    from runner.completion import SHELLS
+
+    click.echo(SHELLS[shell](commands, {}, "runner", COMPLETE).source(), nl=False)
 
 
 def main() -> None:
     """The console script: one message for what the user can put right, exit status not 0."""
+    logging.raiseExceptions = False  # on a full disk the run's own error says it, once
     arguments = sys.argv[1:]
     if not {"--help", "-h"}.isdisjoint(arguments) and arguments[0] not in commands.commands:
         click.echo(HELP, nl=False)
@@ -168,12 +171,15 @@ def main() -> None:
 
         click.echo(f"runner {version('runner')}")
         return
-    if "_RUNNER_COMPLETE" not in os.environ and (
-        not arguments or arguments[0] not in commands.commands
-    ):
+    if COMPLETE in os.environ:
+        from runner.completion import SHELLS
+
+        for shell, kind in SHELLS.items():
+            add_completion_class(kind, shell)
+    elif not arguments or arguments[0] not in commands.commands:
         arguments = ["run", *arguments]
     try:
-        commands.main(arguments, "runner", complete_var="_RUNNER_COMPLETE")
+        commands.main(arguments, "runner", complete_var=COMPLETE)
     except Interrupted as stop:
         click.echo(f"runner: {stop}; the same command goes on from there", err=True)
         sys.exit(INTERRUPTED)

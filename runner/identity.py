@@ -23,6 +23,9 @@ from objectives.errors import InputError
 OURS = {"objectives", "tasks", "runner", "sweeps"}
 """Packages whose source counts even where they are installed."""
 
+INSTALLED = {"site-packages", "dist-packages"}
+"""Folders of installed libraries, whichever environment they are of."""
+
 NO_MEANING = {"space", "paper", "root", "data", "tracking", "files", "checkpoint_every"}
 """Keys of the config that do not change what a run computes; `files` counts by content."""
 
@@ -118,8 +121,9 @@ def is_own(module: str) -> bool:
     if module.split(".")[0] in OURS:
         return True
     file = locate(module)
-    libraries = {sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")}
-    return file is not None and not any(file.is_relative_to(library) for library in libraries)
+    if file is None or file.is_relative_to(sysconfig.get_path("stdlib")):
+        return False
+    return INSTALLED.isdisjoint(file.parts)
 
 
 def _pieces(names: Iterable[str]) -> dict[tuple[str, str], str]:
@@ -160,10 +164,12 @@ def _collect_import(
 ) -> None:
     original = next(a.name for a in node.names if (a.asname or a.name.split(".")[0]) == name)
     if isinstance(node, ast.Import):
+        pieces[module, name] = original
         _collect_all(original, pieces)
         return
     base = module.split(".")[: -node.level] if node.level else []
     source = ".".join([*base, *([node.module] if node.module else [])])
+    pieces[module, name] = f"{source}.{original}"
     if locate(f"{source}.{original}"):
         _collect_all(f"{source}.{original}", pieces)
     elif is_own(source):

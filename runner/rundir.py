@@ -58,6 +58,10 @@ MOVES = {
 }
 
 
+OWN = ("checkpoint.pt", "status.json", "environment.json")
+"""What only the worker writes, again and again."""
+
+
 class Interrupted(BaseException):
     """The run was asked to stop; it left a checkpoint."""
 
@@ -146,6 +150,9 @@ class RunDir:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise InputError(f"{self.path} is being written by another process.") from None
+            for file in OWN:
+                for partial in self.path.glob(f".{file}.*"):  # of a worker that was killed
+                    partial.unlink()
             before = read_json(self.path / "status.json")
             state = State(before["state"])
             if state is State.RUNNING:  # whoever wrote this is dead: the lock was free
@@ -166,14 +173,19 @@ class RunDir:
         try:
             yield
         except Pruned as reason:
-            self._move(State.RUNNING, State.PRUNED, reason=str(reason))
+            self._leave(State.PRUNED, str(reason))
             raise
         except (Interrupted, KeyboardInterrupt) as reason:
-            self._move(State.RUNNING, State.INTERRUPTED, reason=str(reason) or "stopped by hand")
+            self._leave(State.INTERRUPTED, str(reason) or "stopped by hand")
             raise
         except BaseException as error:
-            self._move(State.RUNNING, State.FAILED, reason=f"{type(error).__name__}: {error}")
+            self._leave(State.FAILED, f"{type(error).__name__}: {error}")
             raise
+
+    def _leave(self, state: State, reason: str) -> None:
+        """Note why a run ended, unless it had ended before: a signal may come late."""
+        if read_json(self.path / "status.json")["state"] == State.RUNNING:
+            self._move(State.RUNNING, state, reason=reason)
 
     def finish(self, metrics: dict[str, float], **facts: Any) -> None:
         """Mark the run as done, with its final metrics."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.console import console
-from runner.rundir import all_runs, read_json
+from runner.rundir import State, all_runs, read_json
 
 POLL = 2.0
 """Seconds between two looks at the run directories."""
@@ -105,7 +105,8 @@ def has_news(root: Path, uri: str) -> bool:
     """Whether some run or sweep says more than a store knows."""
     sweeps = (file.parent for file in (root / "sweeps").glob("*/manifest.json"))
     return any(
-        tracking_record(run.path, uri).get("stamp") != run.stamp for run in all_runs(root)
+        run.state is not State.PLANNED and tracking_record(run.path, uri).get("stamp") != run.stamp
+        for run in all_runs(root)
     ) or any(tracking_record(folder, uri).get("open", True) for folder in sweeps)
 
 

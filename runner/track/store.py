@@ -3,10 +3,14 @@
 import fcntl
 import json
 import math
+import os
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -23,6 +27,9 @@ BATCH = 1000
 
 PARAM_LENGTH = 500
 """Most characters of a parameter's value that every store takes."""
+
+SQLITE = "sqlite:///"
+PARENT = "mlflow.parentRunId"
 
 ENDED = {
     State.DONE: "FINISHED",
@@ -53,6 +60,8 @@ class Store:
 
     def __init__(self, root: Path, uri: str):
         self.root, self.uri = root, uri
+        if uri.startswith(SQLITE):
+            make_database(Path(uri.removeprefix(SQLITE)))
         self.client = MlflowClient(uri)
 
     def replay_run(self, run: RunDir, parent: str | None) -> None:
@@ -60,7 +69,7 @@ class Store:
         status = run.status
         stamp = run.stamp
         record = tracking_record(run.path, self.uri)
-        if record.get("stamp") == stamp:
+        if record.get("stamp") == stamp or status["state"] == State.PLANNED:
             return
         if record and not _still_there(run, record):
             self.client.delete_run(record["run_id"])
@@ -83,12 +92,13 @@ class Store:
         for folder, manifest, members in self._sweeps():
             record = tracking_record(folder, self.uri)
             if not record:
-                sweep = self._create_parent(members[0], " ".join(manifest["overrides"]), None)
+                tags = {"runner.sweep": str(folder)}
+                sweep = self._create_parent(members, " ".join(manifest["overrides"]), tags)
                 record = {"run_id": sweep, "settings": {}, "open": True}
             for setting, seeds in _by_setting(members).items():
                 if len(seeds) > 1 and setting not in record["settings"]:
-                    run_id = self._create_parent(seeds[0], setting, record["run_id"])
-                    record["settings"][setting] = run_id
+                    tags = {PARENT: record["run_id"], "runner.first_seed": seeds[0].path.name}
+                    record["settings"][setting] = self._create_parent(seeds, setting, tags)
                 owner = record["settings"].get(setting, record["run_id"])
                 for seed in seeds:
                     parents.setdefault(seed.run["signature"], owner)
@@ -117,17 +127,13 @@ class Store:
 
     def _create_run(self, run: RunDir, parent: str | None) -> str:
         planned = run.run
-        known = self._find(planned)
-        if known:
+        experiment = self._experiment(planned)
+        mark = {"runner.signature": run.path.name, "runner.directory": str(run.path)}
+        if known := self._find(experiment, mark):
             return known
-        tags = {"runner.signature": planned["signature"], **_source_tags(run)}
-        if parent:
-            tags["mlflow.parentRunId"] = parent
+        tags = mark | _source_tags(run) | ({PARENT: parent} if parent else {})
         created = self.client.create_run(
-            self._experiment(planned),
-            _milliseconds(run.status.get("started", 0)),
-            tags,
-            run_name=planned["name"],
+            experiment, _milliseconds(run.status["started"]), tags, run_name=planned["name"]
         )
         run_id: str = created.info.run_id
         params = [
@@ -136,17 +142,22 @@ class Store:
         self.client.log_batch(run_id, params=params)
         return run_id
 
-    def _find(self, planned: Record) -> str | None:
-        """A run that was made before its id could be noted."""
-        query = f"tags.`runner.signature` = '{planned['signature']}'"
-        found = self.client.search_runs([self._experiment(planned)], query, max_results=1)
-        return found[0].info.run_id if found else None
-
-    def _create_parent(self, member: RunDir, name: str, parent: str | None) -> str:
-        tags = {"mlflow.parentRunId": parent} if parent else {}
-        run = self.client.create_run(self._experiment(member.run), None, tags, run_name=name)
+    def _create_parent(self, members: list[RunDir], name: str, tags: dict[str, str]) -> str:
+        """A run that others belong to; it began with the first of them."""
+        experiment = self._experiment(members[0].run)
+        if known := self._find(experiment, tags):
+            return known
+        now = time.time()
+        start = min(member.status.get("started", now) for member in members)
+        run = self.client.create_run(experiment, _milliseconds(start), tags, run_name=name)
         run_id: str = run.info.run_id
         return run_id
+
+    def _find(self, experiment: str, tags: dict[str, str]) -> str | None:
+        """A run that was made before its id could be noted."""
+        query = " and ".join(f'tags.`{name}` = "{value}"' for name, value in tags.items())
+        found = self.client.search_runs([experiment], query, max_results=1)
+        return found[0].info.run_id if found else None
 
     def _experiment(self, planned: Record) -> str:
         """One MLflow experiment a task; a local store keeps its artifacts beside it."""
@@ -154,7 +165,7 @@ class Store:
         experiment = self.client.get_experiment_by_name(name)
         if experiment is not None:
             return str(experiment.experiment_id)
-        local = self.uri.startswith("sqlite:")
+        local = self.uri.startswith(SQLITE)
         folder = (self.root / "runs" / "mlflow-artifacts").as_uri() if local else None
         return str(self.client.create_experiment(name, folder))
 
@@ -176,9 +187,8 @@ class Store:
         for name in ARTIFACTS:
             if (run.path / name).exists():
                 self.client.log_artifact(run_id, str(run.path / name))
-        tags = [RunTag("runner.directory", str(run.path))]
-        if reason := status.get("reason"):
-            tags.append(RunTag("runner.reason", reason[:PARAM_LENGTH]))
+        facts = {**_source_tags(run), "runner.reason": status.get("reason", "")[:PARAM_LENGTH]}
+        tags = [RunTag(name, value) for name, value in facts.items() if value]
         self.client.log_batch(run_id, tags=tags)
         ended = _milliseconds(status["ended"]) if "ended" in status else None
         self.client.set_terminated(run_id, state, ended)
@@ -196,6 +206,17 @@ class Store:
         file = folder / "tracking.json"
         records = read_json(file) if file.exists() else {}
         write_whole(file, json.dumps(records | {self.uri: record}))
+
+
+def make_database(file: Path) -> None:
+    """Make the tables of a store that is not there yet: all of them or, on a full disk, none."""
+    if file.exists():
+        return
+    with TemporaryDirectory(prefix=".mlflow-", dir=file.parent) as folder:
+        made = Path(folder) / file.name
+        MlflowClient(f"{SQLITE}{made}").search_experiments(max_results=1)
+        with suppress(FileExistsError):  # another process was faster
+            os.link(made, file)
 
 
 def _still_there(run: RunDir, record: Record) -> bool:

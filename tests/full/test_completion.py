@@ -91,8 +91,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 ZSH = """
 compdef() {{ : }}
-compadd() {{ print -l -- "${{completions[@]}}" }}  # the real ones only work under a cursor
-_describe() {{ print -l -- "${{completions_with_descriptions[@]%%:*}}" }}
+compadd() {{ print -l -- ${{(P)@[-1]}} }}  # the real one only works under a cursor
 source <(runner completion zsh)
 words=({words}) CURRENT={current}
 _runner_completion

@@ -76,7 +76,7 @@ def test_signal_leaves_a_checkpoint(number: signal.Signals, tmp_path: Path) -> N
 
 def test_killed_sweep_does_not_repeat_finished_runs(tmp_path: Path) -> None:
     with started(SWEEP, tmp_path) as sweep:
-        until(lambda: len(runs_of(tmp_path, State.RUNNING)) and done(tmp_path) == 2, "two runs")
+        until(lambda: done(tmp_path) == 2 and runs_of(tmp_path, State.RUNNING), "two runs")
         sweep.kill()
     before = {run.path: age(run) for run in runs_of(tmp_path, State.DONE)}
     assert len(before) == 2
@@ -92,7 +92,7 @@ def test_killed_sweep_does_not_repeat_finished_runs(tmp_path: Path) -> None:
 
 def test_interrupted_sweep_starts_no_further_run(tmp_path: Path) -> None:
     with started(SWEEP, tmp_path) as sweep:
-        until(lambda: runs_of(tmp_path, State.RUNNING) and done(tmp_path) == 1, "one run")
+        until(lambda: done(tmp_path) == 1 and runs_of(tmp_path, State.RUNNING), "one run")
         sweep.send_signal(signal.SIGINT)
         said, _ = sweep.communicate(timeout=30)
     assert sweep.returncode != 0

@@ -74,6 +74,25 @@ def test_a_helper_in_another_file_counts_where_it_is_used(sources):
     assert sources(helper=HELPER.replace("return -x", "return 3 * x")) == before
 
 
+def test_which_library_function_is_used_counts(sources):
+    with_relu = "from torch.nn.functional import relu as act\n" + LOSS.replace("inner(l", "act(l")
+    assert sources(with_relu.replace("relu", "gelu")) != sources(with_relu)
+    assert sources(with_relu.replace("relu as", "elu, relu as")) == sources(with_relu)
+
+
+def test_modules_that_import_each_other_end(sources):
+    assert sources("from helper import loss\n", "from my_loss import loss\n")
+
+
+@pytest.mark.parametrize("folder", ["lib/python3.11/site-packages", "lib/python3/dist-packages"])
+def test_libraries_of_another_environment_do_not_count(tmp_path, monkeypatch, folder):
+    package = tmp_path / folder
+    package.mkdir(parents=True)
+    (package / "their_library.py").write_text("def loss(logits):\n    return logits\n")
+    monkeypatch.syspath_prepend(str(package))
+    assert source_digest(["their_library.loss"]) == source_digest([])
+
+
 def test_libraries_do_not_count():
     assert source_digest(["torch.optim.Adam"]) == source_digest([])
 

@@ -66,6 +66,20 @@ def test_every_end_leaves_a_record(run, error, state, reason):
     assert not run.is_locked()
 
 
+def test_a_signal_after_the_end_does_not_undo_it(run):
+    with pytest.raises(KeyboardInterrupt), run.attempt():
+        run.finish({"test/accuracy": 0.5})
+        raise KeyboardInterrupt
+    assert run.state is State.DONE
+
+
+def test_the_next_attempt_removes_what_a_killed_one_had_begun_to_write(run):
+    (run.path / ".checkpoint.pt.123").write_bytes(b"half")
+    (run.path / ".tracking.json.123").write_bytes(b"another process is at it")
+    with run.attempt():
+        assert {f.name for f in run.path.glob(".*")} == {".tracking.json.123"}
+
+
 def test_failed_and_interrupted_runs_are_tried_again(run):
     for attempt in (1, 2):
         with pytest.raises(ValueError), run.attempt():
