@@ -43,7 +43,7 @@ def ldr(
         Zhu, Ying & Yang 2023, arXiv:2112.14869; code Optimization-AI/ICML2023_LDR.
     """
     scores = _normalized(logits) if normalize else logits
-    return _ldr(scores, labels, tau, margin)
+    return tau * _nats(scores, labels, tau, margin)
 
 
 class ALDR(nn.Module):
@@ -102,14 +102,15 @@ class ALDR(nn.Module):
             self._adapt(scores.detach(), labels, index)
         adapted = self.temperatures[index].to(scores.dtype)
         strength = self.alpha * math.log(scores.shape[-1]) / self.tau
-        loss = _ldr(scores, labels, adapted, self.margin) - strength / 2 * (adapted - self.tau) ** 2
+        nats = _nats(scores, labels, adapted[:, None], self.margin)
+        loss = adapted * nats - strength / 2 * (adapted - self.tau) ** 2
         return loss, {"temperature": adapted.mean()}
 
     @torch.no_grad()
     def _adapt(self, scores: Tensor, labels: Tensor, index: Tensor) -> None:
         margin, floor = (0.0, LABEL_FLOOR) if self.normalize else (self.margin, 0.0)
         previous = self.temperatures[index].to(scores.dtype)
-        p = F.softmax(_with_margin(scores, labels, previous, margin), dim=-1)
+        p = F.softmax(_with_margin(scores, labels, previous[:, None], margin), dim=-1)
         p = F.normalize(p + floor, p=1.0, dim=-1)
         log_classes = math.log(scores.shape[-1])
         divergence = log_classes + torch.special.xlogy(p, p).sum(dim=-1)
@@ -117,24 +118,26 @@ class ALDR(nn.Module):
         self.temperatures[index] = adapted.to(self.temperatures.dtype)
 
 
-def _ldr(scores: Tensor, labels: Tensor, tau: float | Tensor, margin: float | Tensor) -> Tensor:
-    """LDR-KL at one temperature, or at one per example.
+def _nats(scores: Tensor, labels: Tensor, tau: float | Tensor, margin: float | Tensor) -> Tensor:
+    """LDR-KL in units of tau.
 
     For a loss of differences, lowering the true class by the margin is raising all others; so
     torch's fused cross-entropy does the work, finite for any score.
     """
     scaled = _with_margin(scores, labels, tau, margin)
-    nats = F.cross_entropy(scaled, labels, reduction="none") - math.log(scores.shape[-1])
-    return tau * nats
+    return F.cross_entropy(scaled, labels, reduction="none") - math.log(scores.shape[-1])
 
 
 def _with_margin(
     scores: Tensor, labels: Tensor, tau: float | Tensor, margin: float | Tensor
 ) -> Tensor:
-    """The scores with that of the true class lowered by the margin, in units of tau."""
-    tau = (tau + 0.0 * margin) * torch.ones_like(labels, dtype=scores.dtype)  # stacked if either is
-    lowered = (-margin / tau)[:, None]
-    return (scores / tau[:, None]).scatter_add_(1, labels[:, None], lowered)
+    """The scores with that of the true class lowered by the margin, in units of tau.
+
+    tau is a number or a column [batch, 1].
+    """
+    tau = tau + 0.0 * margin  # stacked by vmap if either is
+    lowered = -margin / tau * torch.ones_like(labels[:, None], dtype=scores.dtype)
+    return (scores / tau).scatter_add_(1, labels[:, None], lowered)
 
 
 def _normalized(logits: Tensor) -> Tensor:

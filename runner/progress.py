@@ -46,10 +46,10 @@ class Progress:
             NotFinite: A loss in the window is not finite.
         """
         names = list(dict.fromkeys(name for metrics in self.window for name in metrics))
-        columns = [[m[name].float() for m in self.window if name in m] for name in names]
+        columns = [torch.stack([m[name] for m in self.window if name in m]) for name in names]
         if not columns:
             return {}
-        values = torch.stack([value for column in columns for value in column]).tolist()
+        values = torch.cat([column.float() for column in columns]).tolist()
         means, start = {}, 0
         for name, column in zip(names, columns, strict=True):
             of_name = values[start : start + len(column)]
@@ -58,6 +58,10 @@ class Progress:
                 self._check_finite(of_name)
             means[name] = math.fsum(of_name) / len(of_name)
         return means
+
+    def is_finite(self) -> bool:
+        """Whether the latest loss is: what the weights have lost, every later loss has lost."""
+        return not self.window or bool(self.window[-1]["loss"].isfinite())
 
     def compare(self, value: float, maximize: bool, model: dict[str, Tensor] | None) -> None:
         """Remember a new best value of the monitored metric, and the model that had it."""

@@ -120,7 +120,8 @@ def validate(
     experiment: Experiment, progress: Progress, log: Callable[[dict[str, float]], None]
 ) -> None:
     """Evaluate on the validation split and compare with the best so far."""
-    progress.window_means()  # a model that has lost its numbers is not worth it
+    if not progress.is_finite():  # such a model is not worth it
+        progress.window_means()  # raises
     metrics = evaluate(experiment, "val")
     model, monitor = experiment.learner.model, experiment.learner.protocol.monitor
     kept = model.state_dict() if experiment.settings.patience else None
