@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from objectives.objective import Scalar, declare
+from objectives.domains import Scalar
+from objectives.objective import declare
 
 
 @declare(coupled="the other examples of the batch are the negatives")

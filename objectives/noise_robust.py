@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from objectives.objective import Scalar
+from objectives.domains import Scalar
 
 LABEL_FLOOR = 1e-5
 """Added to each label probability by the official ALDR code before it renormalises."""

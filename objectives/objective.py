@@ -9,19 +9,14 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import Annotated, Any, TypeVar, get_type_hints
+from functools import partial
+from typing import Any, TypeVar, get_type_hints
 
-from pydantic import ConfigDict, GetPydanticSchema, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from objectives.domains import coerced
 from objectives.errors import InputError
 from objectives.records import Record
-
-Scalar = Annotated[float | Tensor, GetPydanticSchema(lambda _source, handler: handler(float))]
-"""A hyperparameter: a float from a config, or a 0-d tensor where values are stacked by vmap."""
-
-STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -204,15 +199,7 @@ def _coerce(factory: "partial[Any]", name: str, hint: Any, value: Any) -> Any:
         return check(value)
     if hint == TERMS:
         return {key: check(term) for key, term in value.items()}
-    try:
-        return _adapter(hint).validate_python(_plain(value))
-    except ValidationError as error:
-        reason = error.errors()[0]
-        where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in reason["loc"])
-        raise InputError(
-            f"{name}{where}={reason['input']} is outside the domain of {title(factory)}: "
-            f"{reason['msg'].lower()}."
-        ) from None
+    return coerced(title(factory), name, hint, _plain(value))
 
 
 def _bind_terms(hint: Any, value: Any, facts: Mapping[str, Any]) -> Any:
@@ -251,8 +238,3 @@ def _plain(value: Any) -> Any:
 def _annotations(target: Callable[..., Any]) -> dict[str, Any]:
     function = target.__init__ if inspect.isclass(target) else target
     return get_type_hints(function, include_extras=True)
-
-
-@cache
-def _adapter(hint: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(hint, config=STRICT)

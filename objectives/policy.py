@@ -7,7 +7,7 @@ from annotated_types import Ge, Gt, Lt
 from jaxtyping import Float
 from torch import Tensor
 
-from objectives.objective import Scalar
+from objectives.domains import Scalar
 
 MAX_LOG_RATIO = 20.0
 """A ratio beyond exp(20) means nothing; cut there, it and its loss stay finite."""

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from objectives.objective import Scalar
+from objectives.domains import Scalar
 
 
 def dpo(

@@ -20,6 +20,9 @@ GROUPS = {
     "optimizers": "optimizer",
     "schedules": "schedule",
     "algorithms": "algorithm",
+    "augmentations": "augmentation",
+    "noises": "noise",
+    "imbalances": "imbalance",
     "experiments": "experiment",
 }
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -45,10 +48,16 @@ class Option:
 
     @property
     def config(self) -> dict[str, Any]:
+        """What the file says, and before it the files of its group that it builds on."""
         try:
-            return yaml.load(self.text, YAML) or {}
+            own: dict[str, Any] = yaml.load(self.text, YAML) or {}
         except yaml.YAMLError as error:
             raise InputError(f"{self.file} is no valid YAML: {error}") from None
+        for entry in own.get("defaults", []):
+            if isinstance(entry, str) and entry != "_self_":
+                base = Option(self.group, entry, self.file.parent / f"{entry}.yaml")
+                own = _merged(base.config, own)
+        return own
 
     @property
     def target(self) -> str:
@@ -141,6 +150,13 @@ def declaration(objective: Option) -> tuple[str, list[ast.arg]]:
         return "", []
     arguments = function.args.kwonlyargs if isinstance(function, ast.FunctionDef) else []
     return ast.get_docstring(node) or "", arguments
+
+
+def _merged(base: Any, own: Any) -> Any:
+    """Two configs, the second over the first, as Hydra merges them: lists are replaced."""
+    if not (isinstance(base, dict) and isinstance(own, dict)):
+        return own
+    return base | {key: _merged(base.get(key), value) for key, value in own.items()}
 
 
 @cache

@@ -34,7 +34,8 @@ Experiments
 
 What there is
   runner list KIND                  tasks, models, objectives, optimizers,
-                                    schedules, algorithms or experiments
+                                    schedules, algorithms, augmentations,
+                                    noises, imbalances or experiments
   runner list objectives --task digits    those that fit a task
   runner show objective=ldr         formula, hyperparameters, search space
 
@@ -52,7 +53,18 @@ HYDRA_FULL_ERROR=1 shows tracebacks.
 """
 
 
-LISTS = ("tasks", "models", "objectives", "optimizers", "schedules", "algorithms", "experiments")
+LISTS = (
+    "tasks",
+    "models",
+    "objectives",
+    "optimizers",
+    "schedules",
+    "algorithms",
+    "augmentations",
+    "noises",
+    "imbalances",
+    "experiments",
+)
 
 
 class Commands(click.Group):

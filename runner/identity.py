@@ -40,7 +40,7 @@ def signature(config: Mapping[str, Any], data: Path, cache_file: Path | None = N
     """
     meaning = {
         "config": canonical(config),
-        "data": fingerprint(config.get("files", []), data, cache_file),
+        "data": fingerprint(data_files(config), data, cache_file),
         "code": source_digest(sorted(set(targets(config)))),
     }
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:12]
@@ -55,6 +55,14 @@ def canonical(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value
+
+
+def data_files(value: Any) -> Iterator[str]:
+    """Every pattern under a key `files` in a config."""
+    if isinstance(value, Mapping):
+        yield from value.get("files", [])
+        for item in value.values():
+            yield from data_files(item)
 
 
 def targets(value: Any) -> Iterator[str]:
@@ -75,7 +83,7 @@ def fingerprint(files: Iterable[str], data: Path, cache_file: Path | None = None
     found = {}
     for pattern in files:
         base, glob = _base(pattern, data)
-        for file in sorted(base.glob(glob)):
+        for file in sorted(file for file in base.glob(glob) if file.is_file()):
             stat = file.stat()
             key = f"{file.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
             if key not in known:

@@ -25,6 +25,7 @@ class Origin:
     Attributes:
         name: What people call it.
         folder: The folder under `data=` that holds the set's own files.
+        files: Pattern of their names.
         how: How to fill that folder.
         hub: Its name on the Hugging Face hub; "" where it is not there.
         instead: An embedded task of the same kind.
@@ -32,6 +33,7 @@ class Origin:
 
     name: str
     folder: str
+    files: str
     how: str
     hub: str
     instead: str
@@ -39,7 +41,7 @@ class Origin:
     def own_files(self, data: str) -> Path | None:
         """The folder of the set's own files, where there is one."""
         folder = Path(data) / self.folder
-        return folder if folder.is_dir() else None
+        return folder if any(folder.glob(self.files)) else None
 
     def splits(self, data: str) -> Any:
         """The set as a `datasets.DatasetDict`, from a folder in the hub's layout or the hub.

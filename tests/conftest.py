@@ -13,9 +13,9 @@ from jaxtyping import install_import_hook
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 
-# Before anything imports them; but for the binder, which has no shapes, and an annotation
-# (pydantic's TypeAdapter) that beartype does not know.
-SHAPED = {file.stem for file in (ROOT / "objectives").iterdir()} - {"objective"}
+# Before anything imports them; but for the binder and the domains, which have no shapes, and
+# annotations (of pydantic) that beartype does not know.
+SHAPED = {file.stem for file in (ROOT / "objectives").iterdir()} - {"objective", "domains"}
 install_import_hook([f"objectives.{name}" for name in sorted(SHAPED)], "beartype.beartype")
 
 SMALL = {

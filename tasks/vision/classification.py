@@ -1,6 +1,6 @@
 """Image classification: one pass over the images, class scores out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from objectives.records import Labelled
 from tasks.protocol import Batch, Monitor, Protocol, index_batches
+from tasks.vision.augmentation import Augment, Shape
 from tasks.vision.images import ImageSet
 
 EVALUATION_BATCH = 1024
@@ -22,13 +23,25 @@ class Images(Batch):
 
 
 class Classification(Protocol):
-    """Class scores and labels; evaluated by accuracy and negative log-likelihood (nats)."""
+    """Class scores and labels; evaluated by accuracy and negative log-likelihood (nats).
+
+    Args:
+        augmentation: What is done to training images.
+    """
 
     record = Labelled
     monitor = Monitor("accuracy", maximize=True)
 
-    def __init__(self, data: ImageSet, batch_size: int, seed: int, device: torch.device):
+    def __init__(
+        self,
+        data: ImageSet,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        augmentation: Callable[[Shape], Augment],
+    ):
         self.data = data.to(device)
+        self.augment = augmentation(data.shape)
         self.batch_size, self.seed, self.device = batch_size, seed, device
         self.steps_per_epoch = -(-len(data.train) // batch_size)
         self.facts = {
@@ -43,7 +56,8 @@ class Classification(Protocol):
         for index in index_batches(
             len(train), self.batch_size, self.seed, epoch, start, self.device
         ):
-            yield Images(self.data.normalized(train.images[index]), train.labels[index], index)
+            images = self.augment(train.images[index])
+            yield Images(self.data.normalized(images), train.labels[index], index)
 
     def __call__(self, model: nn.Module, batch: Images) -> Labelled:
         return Labelled(model(batch.inputs), batch.labels, batch.index)

@@ -1,6 +1,6 @@
 """Self-supervised learning: two augmented views of each image, embeddings out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from objectives.errors import InputError
 from objectives.records import Views
 from tasks.protocol import Batch, Monitor, Protocol, index_batches
+from tasks.vision.augmentation import Augment, Shape
 from tasks.vision.images import ImageSet
 
 NEIGHBOURS = 5
@@ -29,6 +30,10 @@ class TwoViews(Protocol):
 
     The features are those in front of the projection head (the model's `features`). Both
     classifiers are fitted on the training split.
+
+    Args:
+        views: What makes a view of an image.
+        embedding_dim: Length of an embedding.
     """
 
     record = Views
@@ -40,16 +45,14 @@ class TwoViews(Protocol):
         batch_size: int,
         seed: int,
         device: torch.device,
+        views: Callable[[Shape], Augment],
         embedding_dim: int = 64,
-        max_rotation: float = 15.0,
-        max_shift: float = 0.15,
-        max_zoom: float = 0.15,
     ):
         if batch_size > len(data.train):
             raise InputError(f"batch_size={batch_size} is more than the {len(data.train)} images.")
         self.data = data.to(device)
         self.batch_size, self.seed, self.device = batch_size, seed, device
-        self.limits = max_rotation, max_shift, max_zoom
+        self.view = views(data.shape)
         self.steps_per_epoch = len(data.train) // batch_size
         self.facts = {
             "input_shape": data.shape,
@@ -63,8 +66,7 @@ class TwoViews(Protocol):
         for index in index_batches(
             len(images), self.batch_size, self.seed, epoch, start, self.device, drop_last=True
         ):
-            inputs = self.data.normalized(images[index])
-            view_1, view_2 = (random_affine(inputs, *self.limits) for _ in range(2))
+            view_1, view_2 = (self.data.normalized(self.view(images[index])) for _ in range(2))
             yield ViewPair(view_1, view_2, index)
 
     def __call__(self, model: nn.Module, batch: ViewPair) -> Views:
@@ -94,15 +96,3 @@ class TwoViews(Protocol):
         ]
         features = F.normalize(torch.cat(parts).float(), dim=-1)
         return features.cpu().numpy(), data.labels.cpu().numpy()
-
-
-def random_affine(images: Tensor, max_rotation: float, max_shift: float, max_zoom: float) -> Tensor:
-    """Rotate (degrees), zoom and shift (shares of the width) each image at random."""
-    amounts = torch.rand(4, len(images), device=images.device) * 2 - 1
-    angle = torch.deg2rad(amounts[0] * max_rotation)
-    zoom = 1 + amounts[1] * max_zoom
-    cosine, sine = angle.cos() / zoom, angle.sin() / zoom
-    shift_x, shift_y = amounts[2:] * 2 * max_shift
-    rows = torch.stack([cosine, -sine, shift_x, sine, cosine, shift_y], dim=-1)
-    grid = F.affine_grid(rows.view(-1, 2, 3), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)

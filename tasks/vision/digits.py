@@ -4,15 +4,15 @@ from functools import cache
 
 import numpy as np
 
-from tasks.vision.images import ImageSet, split_of, split_off_validation
+from tasks.vision.images import Original, split_of
 
 GREYS = 16
 """The set's pixels count from 0 to 16."""
 
 
 @cache
-def digits() -> ImageSet:
-    """The set in 64 / 16 / 20 % for training, validation and test, stratified.
+def digits() -> Original:
+    """The set with a stratified fifth for test, the same always.
 
     Source:
         Alpaydin & Kaynak 1998, UCI Optical Recognition of Handwritten Digits (its test set).
@@ -22,8 +22,8 @@ def digits() -> ImageSet:
 
     data, target = load_digits(return_X_y=True)
     images = (data.reshape(-1, 1, 8, 8) * (255 / GREYS)).astype(np.uint8)
-    rest, test = train_test_split(
+    train, test = train_test_split(
         np.arange(len(target)), test_size=0.2, stratify=target, random_state=0
     )
-    train, val = split_off_validation(images[rest], target[rest], share=0.2, num_classes=10)
-    return ImageSet(train, val, split_of(images[test], target[test]), num_classes=10)
+    train_split, test_split = (split_of(images[index], target[index]) for index in (train, test))
+    return Original(train_split, test_split, num_classes=10)

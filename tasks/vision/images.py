@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 import torch
-from torch import Tensor
+from annotated_types import Gt
+from torch import Generator, Tensor
 
+from objectives.domains import checked
 from objectives.errors import InputError
+from tasks.labels import Imbalance, Noise, kept
 
 
 @dataclass(frozen=True)
@@ -20,8 +24,20 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, index: Tensor) -> "Split":
+        return Split(self.images[index], self.labels[index])
+
     def to(self, device: torch.device) -> "Split":
         return Split(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Original:
+    """A set as its authors give it."""
+
+    train: Split
+    test: Split
+    num_classes: int
 
 
 @dataclass(frozen=True)
@@ -65,27 +81,70 @@ class ImageSet:
         return (images - mean) / std
 
 
-def split_off_validation(
-    images: np.ndarray, labels: np.ndarray, share: float, num_classes: int
-) -> tuple[Split, Split]:
-    """Training and validation splits, stratified, the same for every seed.
+@checked
+def image_set(
+    original: Original,
+    *,
+    seed: int,
+    noise: Noise | None = None,
+    imbalance: Imbalance | None = None,
+    subset: Annotated[int, Gt(0)] | None = None,
+    val_share: Annotated[float, Gt(0)] = 0.1,
+) -> ImageSet:
+    """Training, validation and test split of a set, as an experiment wants them.
+
+    Args:
+        original: The set.
+        seed: Decides which labels are wrong and which examples are left out.
+        noise: Label noise. Validation is noisy too, since it comes from the same hands; test
+            labels are true.
+        imbalance: Class sizes of the training split; the other two stay as they are.
+        subset: Size of the training split, before imbalance; its classes keep their shares.
+        val_share: Share of the original training set that is held out, the same for every seed.
+
+    Raises:
+        InputError: A class has too few examples, or `subset` does not fit.
+    """
+    missing = original.test.labels.bincount(minlength=original.num_classes) == 0
+    if missing.any():
+        raise InputError(f"the test split has no example of class {int(missing.int().argmax())}.")
+    generator = Generator().manual_seed(seed)
+    labels = original.train.labels
+    noisy = labels if noise is None else noise(labels, original.num_classes, generator)
+    held_out = validation(labels, val_share, original.num_classes)
+    train, val = (Split(original.train.images[i], noisy[i]) for i in held_out)
+    if imbalance is not None or subset is not None:
+        train = train[
+            kept(train.labels, original.num_classes, generator, imbalance=imbalance, subset=subset)
+        ]
+    return ImageSet(train, val, original.test, original.num_classes)
+
+
+def validation(labels: Tensor, share: float, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Positions of the training and the validation split, stratified, the same for every seed.
 
     Raises:
         InputError: A class has too few examples to be in both.
     """
     from sklearn.model_selection import train_test_split
 
-    counts = np.bincount(labels, minlength=num_classes)
+    counts = labels.bincount(minlength=num_classes)
     if counts.min() < 2:
         raise InputError(
-            f"class {counts.argmin()} has {counts.min()} training examples; "
+            f"class {int(counts.argmin())} has {int(counts.min())} training examples; "
             "at least 2 are needed to make a validation split."
         )
-    train, val = train_test_split(
-        np.arange(len(labels)), test_size=share, stratify=labels, random_state=0
-    )
-    return split_of(images[train], labels[train]), split_of(images[val], labels[val])
+    try:
+        parts = train_test_split(
+            np.arange(len(labels)), test_size=share, stratify=labels.numpy(), random_state=0
+        )
+    except ValueError as error:
+        raise InputError(f"no validation split can be made: {error}") from None
+    train, val = (torch.from_numpy(part) for part in parts)
+    return train, val
 
 
 def split_of(images: np.ndarray, labels: np.ndarray) -> Split:
-    return Split(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)))
+    """Arrays as a split; images without channels get one."""
+    pictures = images if images.ndim == 4 else images[:, None]
+    return Split(torch.from_numpy(pictures), torch.from_numpy(labels.astype(np.int64)))

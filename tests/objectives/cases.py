@@ -94,8 +94,16 @@ CASES = {
             "stackable": "its temperatures are made with its hyperparameters",
         },
     ),
+    "comp_sum": Case(labelled, ("logits",), settings=({}, {"tau": 1.0}, {"tau": 2.0})),
+    "crammer_singer": Case(
+        labelled,
+        ("logits",),
+        settings=({}, {"margin": 0.3}),
+    ),
     "cross_entropy": Case(labelled, ("logits",)),
     "dpo": Case(preference, ("chosen_logprobs", "rejected_logprobs"), settings=({}, {"beta": 0.7})),
+    "focal": Case(labelled, ("logits",), settings=({}, {"gamma": 0.0}, {"gamma": 0.5})),
+    "gce": Case(labelled, ("logits",), settings=({}, {"q": 1.0})),
     "info_nce": Case(views, ("embeddings_1", "embeddings_2"), settings=({}, {"tau": 0.7})),
     "ldr": Case(
         labelled,
@@ -106,6 +114,7 @@ CASES = {
             {"tau": 0.5, "margin": 2.0, "normalize": True},
         ),
     ),
+    "mae": Case(labelled, ("logits",)),
     "mse": Case(
         predicted, ("predictions",), lacks={"golden": "no code but torch's own to take it from"}
     ),

@@ -67,7 +67,7 @@ def test_loss_falls_on_one_batch(built: Built, task: str, objective: str) -> Non
     if experiment.learner.protocol.record is Rollout:
         pytest.skip("the surrogate of a policy is of its change, not of how good it is")
     (batch,) = batches(experiment, 1)
-    losses = [experiment.algorithm.update(batch)["loss"].item() for _ in range(6)]
+    losses = [experiment.algorithm.update(batch)["loss"].item() for _ in range(12)]
     assert losses[-1] < losses[0] - 0.1 * abs(losses[0]), losses
 
 

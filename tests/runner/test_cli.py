@@ -167,7 +167,7 @@ BAD = {
         ("objective=info_nce", "accumulate=2"),
         "the other examples of the batch are the negatives",
     ),
-    "a missing data folder": (("task=mnist",), "data/mnist/train-images-idx3-ubyte.gz is missing"),
+    "a missing data folder": (("task=mnist",), "MNIST is not here: there is no "),
     "a device": (("device=tpu",), "device=tpu does not exist here (there are: auto, cpu"),
     "a device of two": (("device=cuda:99",), "device=cuda:99 does not exist here"),
     "a root": (("root=/proc/nowhere",), "runs cannot be kept in /proc/nowhere/runs"),
@@ -239,7 +239,13 @@ def test_lists_and_shows(command):
     assert "quantile" in fitting
     assert "ldr" not in fitting
     shown = command("show", "objective=ldr").out
-    for part in ("tau * log mean_j", "real > 0", "[0.05, 5]", "digits, mnist", "2112.14869"):
+    for part in (
+        "tau * log mean_j",
+        "real > 0",
+        "[0.05, 5]",
+        "digits, fashion_mnist, mnist",
+        "2112.14869",
+    ):
         assert part in shown
     assert "digits" in command("list", "tasks").out
     assert "temperature" in command("list", "experiments").out

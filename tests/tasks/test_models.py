@@ -3,10 +3,11 @@ import torch
 
 from tasks.models.actor_critic import ActorCritic
 from tasks.models.feedforward import cnn, linear, mlp
+from tasks.models.resnet import resnet18
 from tasks.models.transformer import Transformer
 
 
-@pytest.mark.parametrize("make", [linear, mlp, cnn], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [linear, mlp, cnn, resnet18], ids=lambda make: make.__name__)
 def test_feed_forward_models_are_a_head_on_features(make: type) -> None:
     model = make((1, 8, 8), 3).eval()
     inputs = torch.randn(5, 1, 8, 8)
@@ -23,6 +24,13 @@ def test_width_and_depth() -> None:
         if hasattr(m, "stride") and hasattr(m, "out_channels")
     ]
     assert widths == [4, 8]
+
+
+def test_resnet18_is_the_published_one() -> None:
+    model = resnet18((3, 32, 32), 10)
+    assert sum(p.numel() for p in model.parameters()) == 11_173_962
+    stages = model.body[:-2](torch.randn(2, 3, 32, 32))
+    assert stages.shape == (2, 512, 4, 4)  # 32 pixels are halved three times, not five
 
 
 def test_the_transformer_does_not_look_ahead() -> None:

@@ -8,10 +8,11 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from objectives.errors import InputError
+from tasks.vision.augmentation import affine, none
 from tasks.vision.classification import Classification
-from tasks.vision.contrastive import TwoViews, random_affine
+from tasks.vision.contrastive import TwoViews
 from tasks.vision.digits import digits
-from tasks.vision.images import ImageSet, split_of, split_off_validation
+from tasks.vision.images import ImageSet, Original, image_set, split_of, validation
 
 CPU = torch.device("cpu")
 
@@ -22,13 +23,17 @@ def images(count: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
     return pixels, np.arange(count) % classes
 
 
+def digits_in_splits() -> ImageSet:
+    return image_set(digits(), seed=0, val_share=0.2)
+
+
 def small_set(classes: int = 3) -> ImageSet:
     train, val, test = (split_of(*images(n, classes)) for n in (30, 12, 9))
     return ImageSet(train, val, test, classes)
 
 
 def test_digits_are_scikit_learns_in_three_splits() -> None:
-    data = digits()
+    data = digits_in_splits()
     assert (len(data.train), len(data.val), len(data.test)) == (1149, 288, 360)
     assert data.shape == (1, 8, 8)
     splits = torch.cat([s.images.flatten(1) for s in (data.train, data.val, data.test)])
@@ -58,23 +63,61 @@ def test_constant_images_stay_finite() -> None:
 
 def test_validation_is_split_off_the_same_for_every_seed() -> None:
     pixels, labels = images(60, 3)
-    (train, val), (again, _) = (split_off_validation(pixels, labels, 0.2, 3) for _ in range(2))
-    assert (len(train), len(val)) == (48, 12)
-    assert torch.equal(train.images, again.images)
-    assert val.labels.bincount().tolist() == [4, 4, 4]
-    together = torch.cat([train.images, val.images]).flatten(1)
+    original = Original(split_of(pixels, labels), split_of(*images(9, 3)), 3)
+    one, other = (image_set(original, seed=seed, val_share=0.2) for seed in (0, 1))
+    assert (len(one.train), len(one.val)) == (48, 12)
+    assert torch.equal(one.train.images, other.train.images)
+    assert one.val.labels.bincount().tolist() == [4, 4, 4]
+    together = torch.cat([one.train.images, one.val.images]).flatten(1)
     assert torch.equal(together.unique(dim=0), torch.from_numpy(pixels).flatten(1).unique(dim=0))
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_class_too_small_to_split_is_refused(count: int) -> None:
-    labels = np.array([0] * 20 + [1] * count + [2] * 20)
-    pixels = np.zeros((len(labels), 1, 2, 2), np.uint8)
+    labels = torch.tensor([0] * 20 + [1] * count + [2] * 20)
     with pytest.raises(InputError) as error:
-        split_off_validation(pixels, labels, 0.2, num_classes=3)
+        validation(labels, 0.2, num_classes=3)
     assert str(error.value) == (
         f"class 1 has {count} training examples; at least 2 are needed to make a validation split."
     )
+
+
+def test_a_share_too_small_for_every_class_is_refused() -> None:
+    with pytest.raises(InputError, match="no validation split can be made: The test_size = 1 "):
+        validation(torch.arange(30) % 3, 0.02, num_classes=3)
+
+
+def test_a_test_split_without_a_class_is_refused() -> None:
+    train = split_of(*images(60, 3))
+    with pytest.raises(InputError, match="the test split has no example of class 2"):
+        image_set(Original(train, split_of(*images(2, 3)), 3), seed=0)
+
+
+def test_noise_reaches_validation_and_not_test() -> None:
+    pixels, labels = images(60, 3)
+    original = Original(split_of(pixels, labels), split_of(pixels, labels), 3)
+
+    def all_wrong(labels: torch.Tensor, classes: int, _: object) -> torch.Tensor:
+        return (labels + 1) % classes
+
+    noisy, clean = (image_set(original, seed=0, noise=n) for n in (all_wrong, None))
+    for split in ("train", "val"):
+        one, other = getattr(noisy, split), getattr(clean, split)
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, (other.labels + 1) % 3)
+    assert torch.equal(noisy.test.labels, clean.test.labels)
+
+
+def test_subset_and_imbalance_reach_the_training_split_alone() -> None:
+    original = Original(split_of(*images(600, 3)), split_of(*images(30, 3)), 3)
+    whole = image_set(original, seed=0)
+    part = image_set(original, seed=0, subset=90, imbalance=lambda _: torch.tensor([1, 0.5, 0.1]))
+    assert part.train.labels.bincount().tolist() == [30, 15, 3]
+    assert torch.equal(part.val.images, whole.val.images)
+    assert len(part.test) == 30
+    assert part.shape == (1, 4, 4)
+    again = image_set(original, seed=1, subset=90)
+    assert not torch.equal(again.train.images, image_set(original, seed=0, subset=90).train.images)
 
 
 class Brightness(nn.Module):
@@ -90,7 +133,7 @@ def test_classification_metrics_by_hand() -> None:
     # is labelled rightly: nll (log(1 + e^-2s) + log(1 + e^2s)) / 2
     pixels = np.repeat(np.array([4, 6], np.uint8), 4).reshape(2, 1, 2, 2)
     train, val = split_of(pixels, np.array([0, 1])), split_of(pixels, np.array([0, 0]))
-    protocol = Classification(ImageSet(train, val, val, 2), 2, seed=0, device=CPU)
+    protocol = Classification(ImageSet(train, val, val, 2), 2, 0, CPU, none)
     s = np.sqrt(7 / 8)  # the standard deviation of eight pixels at -+1 is sqrt(8 / 7)
     metrics = protocol.evaluate(Brightness(), "val")
     nll = (np.log1p(np.exp(-2 * s)) + np.log1p(np.exp(2 * s))) / 2
@@ -98,51 +141,20 @@ def test_classification_metrics_by_hand() -> None:
     assert protocol.evaluate(Brightness(), "train")["accuracy"] == 1.0
 
 
-def test_no_change_at_zero_limits() -> None:
-    pictures = torch.rand(5, 3, 8, 8)
-    torch.testing.assert_close(random_affine(pictures, 0.0, 0.0, 0.0), pictures)
-
-
-@pytest.mark.parametrize("limits", [(30.0, 0, 0), (0, 0.3, 0), (0, 0, 0.3)], ids=str)
-def test_every_image_is_changed_in_its_own_way(limits: tuple[float, float, float]) -> None:
-    picture = torch.rand(1, 1, 8, 8)
-    changed = random_affine(picture.expand(6, -1, -1, -1), *limits)
-    assert changed.shape == (6, 1, 8, 8)
-    assert len(changed.flatten(1).unique(dim=0)) == 6
-    assert not any(torch.allclose(one, picture[0]) for one in changed)
-    assert changed.min() >= picture.min()
-    assert changed.max() <= picture.max()
-
-
-def test_a_shift_is_a_share_of_the_width() -> None:
-    ramp = torch.arange(8.0).expand(200, 1, 8, 8)  # brighter by 1 a pixel to the right
-    shifts = random_affine(ramp, 0, 0.25, 0)[:, 0, 4, 4] - 4
-    assert shifts.abs().max().item() == pytest.approx(2, abs=0.05)  # a quarter of 8 pixels
-
-
-def test_rotation_keeps_the_centre_and_the_lengths() -> None:
-    size = 17
-    axis = torch.linspace(-1, 1, size)
-    radius = (axis[:, None] ** 2 + axis**2).sqrt().expand(4, 1, size, size)
-    rotated = random_affine(radius, 45.0, 0, 0)
-    inside = radius < 0.8
-    torch.testing.assert_close(rotated[inside], radius[inside], rtol=0, atol=0.03)
-
-
 def test_views_are_of_the_indexed_images() -> None:
     data = small_set()
-    protocol = TwoViews(data, 8, 0, CPU, max_rotation=0.0, max_shift=0.0, max_zoom=0.0)
+    protocol = TwoViews(data, 8, 0, CPU, none)
     batch = next(protocol.batches(nn.Identity(), 0, 0))
     expected = data.normalized(data.train.images[batch.index])
     torch.testing.assert_close(batch.view_1, expected)
     torch.testing.assert_close(batch.view_2, expected)
-    batch = next(TwoViews(data, 8, 0, CPU).batches(nn.Identity(), 0, 0))
+    batch = next(TwoViews(data, 8, 0, CPU, affine).batches(nn.Identity(), 0, 0))
     assert not torch.allclose(batch.view_1, batch.view_2)
 
 
 def test_a_batch_larger_than_the_set_is_refused() -> None:
     with pytest.raises(InputError, match="batch_size=31 is more than the 30 images"):
-        TwoViews(small_set(), 31, 0, CPU)
+        TwoViews(small_set(), 31, 0, CPU, none)
 
 
 def test_embeddings_are_in_the_order_of_their_views(built: Callable[..., Any]) -> None:
@@ -162,7 +174,7 @@ class Shown(nn.Module):
 
 
 def test_frozen_features_are_judged_by_neighbours_and_probe() -> None:
-    metrics = TwoViews(digits(), 64, 0, CPU).evaluate(Shown(), "test")
+    metrics = TwoViews(digits_in_splits(), 64, 0, CPU, none).evaluate(Shown(), "test")
     assert metrics.keys() == {"knn_accuracy", "probe_accuracy"}
     assert metrics["knn_accuracy"] > 0.95  # digits are easy even in pixels
     assert metrics["probe_accuracy"] > 0.9
