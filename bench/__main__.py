@@ -1,58 +1,64 @@
-"""Run all benchmarks, print their results and write them to README.md beside this file."""
+"""Run benchmarks, print their results and write them to README.md beside this file."""
 
 import datetime
 import os
 import platform
+import re
+import sys
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench import ldr, loop, startup
-from bench.measure import Row, Spread
+from bench import ldr, loop, pipeline, startup, tasks
+from bench.measure import Row
 
 README = Path(__file__).with_name("README.md")
 BENCHMARKS = {
-    "Training loop: runner / bare PyTorch": loop,
-    "Loss: forward and backward pass": ldr,
-    "Start of a command": startup,
+    "loop": ("Training loop: runner / bare PyTorch", loop),
+    "ldr": ("Loss: forward and backward pass", ldr),
+    "startup": ("Start of a command", startup),
+    "pipeline": ("Augmented images: runner / DataLoader", pipeline),
+    "tasks": ("Tasks: results, time, memory", tasks),
 }
 COLUMNS = ("", "median", "quartiles", "target", "")
 
 ABOUT = """\
 # Benchmarks
 
-    make bench        # or: python -m bench
+    make bench                        # or: python -m bench, half an hour
+    python -m bench loop ldr          # some of them: loop, ldr, startup, pipeline, tasks
 
-rewrites this page. Every number is the median of many rounds; what is compared is measured in
-turn within a round, in a new order each time, and a ratio is one round's. The quartiles say how
-noisy the machine was. PyTorch uses one thread. Tests never measure time.
-
+rewrites the sections of this page. Every number is the median of many rounds; what is compared is
+measured in turn within a round, in a new order each time, and a ratio is one round's. The
+quartiles say how noisy the machine was. Ratios are of one PyTorch thread. Tests never measure time.
 """
 
 
-def main() -> None:
-    """Measure, print, write."""
-    console, text = Console(), ABOUT
-    text += f"Measured {machine()}.\n"
-    for title, benchmark in BENCHMARKS.items():
+def main(names: list[str]) -> None:
+    """Measure, print, write: all benchmarks, or those named."""
+    sections = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", README.read_text(), re.M | re.S))
+    console = Console()
+    for name in names or BENCHMARKS:
+        title, benchmark = BENCHMARKS[name]
         with console.status(title):
             rows = [cells(row) for row in benchmark.rows()]
         console.print(table(title, rows))
-        text += f"\n## {title}\n\n{benchmark.__doc__}\n{markdown(rows)}"
-    README.write_text(text)
+        sections[title] = f"\n{benchmark.__doc__}\nMeasured {machine()}.\n\n{markdown(rows)}\n"
+        titles = [title for title, _ in BENCHMARKS.values() if title in sections]
+        text = "".join(f"\n## {title}\n{sections[title].rstrip()}\n" for title in titles)
+        README.write_text(ABOUT + text)
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row as text."""
-    target = f"≤ {row.limit:g} {row.unit}" if row.limit is not None else ""
-    value: Spread = row.value
+    value = row.value
     return (
         row.what,
-        f"{value.median:.3f} {row.unit}",
-        f"{value.low:.3f} – {value.high:.3f}",
-        target,
+        f"{value.median:.4g} {row.unit}".strip(),
+        f"{value.low:.4g} – {value.high:.4g}",
+        row.target,
         row.verdict,
     )
 
@@ -79,4 +85,4 @@ def machine() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -37,7 +37,7 @@ from runner.train import train
 from tasks.models.feedforward import cnn, mlp
 from tasks.protocol import epoch_order
 from tasks.vision.digits import digits
-from tasks.vision.images import ImageSet, Split
+from tasks.vision.images import ImageSet, Original, Split, image_set
 
 TIME_LIMIT, MEMORY_LIMIT = 1.05, 1.10
 BATCH_SIZE, LOG_EVERY, EVALUATION_BATCH = 64, 20, 1024
@@ -48,7 +48,7 @@ Training = Callable[[], Metrics]
 
 
 @cache
-def coloured() -> ImageSet:
+def coloured() -> Original:
     """Noise in the shape of CIFAR-10: 50,000 images of 3 x 32 x 32 pixels, ten classes."""
     generator = torch.Generator().manual_seed(0)
 
@@ -56,7 +56,7 @@ def coloured() -> ImageSet:
         images = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
         return Split(images, torch.randint(10, (count,), generator=generator))
 
-    return ImageSet(split(50_000), split(512), split(512), num_classes=10)
+    return Original(split(50_000), split(512), num_classes=10)
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,23 @@ class Case:
 
 
 CASES = {
-    "MLP on digits": Case(("model=mlp",), digits, mlp, steps=540, rounds=30),
+    "MLP on digits": Case(
+        ("model=mlp",),
+        lambda: image_set(digits(), seed=0, val_share=0.2),
+        mlp,
+        steps=540,
+        rounds=30,
+    ),
     "CNN on 3 x 32 x 32": Case(
-        ("model=cnn", "task.data._target_=bench.loop.coloured"), coloured, cnn, steps=32, rounds=10
+        (
+            "model=cnn",
+            "task.data.original._target_=bench.loop.coloured",
+            "task.data.val_share=0.01",
+        ),
+        lambda: image_set(coloured(), seed=0, val_share=0.01),
+        cnn,
+        steps=32,
+        rounds=10,
     ),
 }
 

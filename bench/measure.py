@@ -1,5 +1,6 @@
 """Measuring side by side: noise that comes and goes meets every variant alike."""
 
+import math
 import random
 import statistics
 import time
@@ -17,6 +18,8 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: list[float]) -> "Spread":
+        if len(values) == 1:
+            return cls(*values * 3)
         low, median, high = statistics.quantiles(values, n=4)
         return cls(median, low, high)
 
@@ -27,19 +30,28 @@ class Row(NamedTuple):
     Attributes:
         what: What was measured.
         value: As measured.
-        limit: Largest median that meets the target; None where there is no target.
+        limit: Largest median that meets the target; None where there is none.
+        at_least: Least median that meets the target; None where there is none.
     """
 
     what: str
     value: Spread
     unit: str = "×"
     limit: float | None = None
+    at_least: float | None = None
+
+    @property
+    def target(self) -> str:
+        bounds = (("≤", self.limit), ("≥", self.at_least))
+        return ", ".join(f"{sign} {b:g} {self.unit}".strip() for sign, b in bounds if b is not None)
 
     @property
     def verdict(self) -> str:
-        if self.limit is None:
+        if not self.target:
             return ""
-        return "met" if self.value.median <= self.limit else "missed"
+        low = -math.inf if self.at_least is None else self.at_least
+        high = math.inf if self.limit is None else self.limit
+        return "met" if low <= self.value.median <= high else "missed"
 
 
 def interleaved(

@@ -37,6 +37,10 @@ def mlp(
     return Headed(nn.Sequential(*layers), fan_in, num_outputs)
 
 
+GRID = 4
+"""Cells a side in which a `cnn` still tells places apart."""
+
+
 def cnn(
     input_shape: tuple[int, ...], num_outputs: int, *, width: int = 32, depth: int = 2
 ) -> Headed:
@@ -52,5 +56,5 @@ def cnn(
             nn.MaxPool2d(2),
         ]
         channels = out
-    layers += [nn.AdaptiveAvgPool2d(2), nn.Flatten()]
-    return Headed(nn.Sequential(*layers), channels * 4, num_outputs)
+    layers += [nn.AdaptiveAvgPool2d(GRID), nn.Flatten()]
+    return Headed(nn.Sequential(*layers), channels * GRID**2, num_outputs)

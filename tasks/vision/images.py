@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from annotated_types import Gt
+from annotated_types import Gt, Interval
 from torch import Generator, Tensor
 
 from objectives.domains import checked
@@ -89,7 +89,7 @@ def image_set(
     noise: Noise | None = None,
     imbalance: Imbalance | None = None,
     subset: Annotated[int, Gt(0)] | None = None,
-    val_share: Annotated[float, Gt(0)] = 0.1,
+    val_share: Annotated[float, Interval(gt=0, lt=1)] = 0.1,
 ) -> ImageSet:
     """Training, validation and test split of a set, as an experiment wants them.
 
