@@ -59,3 +59,42 @@ def ppo(
         "kl": (ratio - 1 - log_ratio).detach().mean(),
         "entropy": entropies.detach().mean(),
     }
+
+
+def reinforce(
+    logprobs: Float[Tensor, " batch"],
+    advantages: Float[Tensor, " batch"],
+    returns: Float[Tensor, " batch"],
+    values: Float[Tensor, " batch"],
+    entropies: Float[Tensor, " batch"],
+    *,
+    value_weight: Annotated[Scalar, Ge(0)] = 0.5,
+    entropy_weight: Annotated[Scalar, Ge(0)] = 0.01,
+) -> tuple[Float[Tensor, " batch"], dict[str, Tensor]]:
+    """Policy gradient with a critic as its baseline and an entropy bonus.
+
+    -logprob * A + value_weight * (V - R)^2 - entropy_weight * H
+
+    The gradient is that of the expected return where the current policy is the one that acted,
+    so a rollout serves one pass: the config has `replays: 1`, and one step where `batch_size` is
+    the whole rollout.
+
+    Args:
+        logprobs: Log-probability of the action taken under the current policy, in nats.
+        advantages: Advantage estimates A; constants.
+        returns: Targets R of the critic, in reward.
+        values: The critic's estimate V, in reward.
+        entropies: Entropy H of the current policy at the step, in nats.
+        value_weight: Weight of the squared error; the common 0.5 makes it half of it.
+        entropy_weight: Weight of the entropy bonus.
+
+    Returns:
+        Loss per step, whose gradient by the policy is ppo's where it is the acting one. Metric:
+        the entropy.
+
+    Source:
+        Williams 1992, Machine Learning 8.
+    """
+    critic = value_weight * (values - returns) ** 2
+    loss = -logprobs * advantages + critic - entropy_weight * entropies
+    return loss, {"entropy": entropies.detach().mean()}

@@ -45,6 +45,13 @@ class Predicted(Record):
 
 
 @dataclass(frozen=True)
+class Gaussian(Predicted):
+    """A predicted normal distribution: its mean, the prediction, and the log of its variance."""
+
+    log_variances: Float[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
 class Quantiles(Record):
     """Predicted quantiles, one column a level, and the target, in standardised units."""
 

@@ -22,6 +22,8 @@ SMALL = {
     "cartpole": ["model.width=8"],
     "diabetes": ["model.width=16"],
     "digits": ["model.width=16"],
+    "friedman": ["model.width=16", "size=200"],
+    "gym": ["model.width=8"],
     "pairs": ["model.width=16", "model.depth=1", "model.heads=2"],
 }
 """Overrides that make the task's model small."""

@@ -1,20 +1,32 @@
 """Policies with a critic."""
 
 import math
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
 
 class ActorCritic(nn.Module):
-    """Two tanh perceptrons: action scores [batch, actions] and a value [batch]."""
+    """Two tanh perceptrons: the parameters of a policy [batch, ...] and a value [batch].
 
-    def __init__(self, observation_shape: tuple[int, ...], num_actions: int, *, width: int = 64):
+    The actor computes `num_actions` numbers; `policy_head` makes the layer after them.
+    """
+
+    def __init__(
+        self,
+        observation_shape: tuple[int, ...],
+        num_actions: int,
+        policy_head: Callable[[], nn.Module] = nn.Identity,
+        *,
+        width: int = 64,
+    ):
         super().__init__()
         self.actor = _perceptron(math.prod(observation_shape), width, num_actions, gain=0.01)
+        self.head = policy_head()
         self.critic = _perceptron(math.prod(observation_shape), width, 1, gain=1.0)
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        return self.actor(observations), self.critic(observations).squeeze(-1)
+        return self.head(self.actor(observations)), self.critic(observations).squeeze(-1)
 
 
 def _perceptron(inputs: int, width: int, outputs: int, gain: float) -> nn.Sequential:

@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 
 from objectives.errors import InputError
+from tasks.rl.actions import Actions, one_of, vector
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What is fixed of an environment: its id and the shapes of its spaces."""
+    """What is fixed of an environment: its id, the shape of what it shows, its actions."""
 
     id: str
     observation_shape: tuple[int, ...]
-    num_actions: int
+    actions: Actions
 
 
 @cache
@@ -28,13 +29,19 @@ def environment(id: str) -> Environment:
     gymnasium = _gymnasium()
     try:
         env = gymnasium.make(id)
-    except gymnasium.error.Error as error:
+    except Exception as error:  # an environment's constructor is anybody's code
         raise InputError(f"environment {id!r} cannot be made: {error}") from None
-    if not isinstance(env.action_space, gymnasium.spaces.Discrete):
-        raise InputError(f"environment {id!r} has actions {env.action_space}, expected Discrete.")
     if not isinstance(env.observation_space, gymnasium.spaces.Box):
         raise InputError(f"environment {id!r} observes {env.observation_space}, expected Box.")
-    return Environment(id, env.observation_space.shape, int(env.action_space.n))
+    return Environment(id, env.observation_space.shape, _actions(gymnasium, id, env.action_space))
+
+
+def _actions(gymnasium: Any, id: str, space: Any) -> Actions:
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return one_of(int(space.n), int(space.start))
+    if isinstance(space, gymnasium.spaces.Box) and np.issubdtype(space.dtype, np.floating):
+        return vector(space.low, space.high)
+    raise InputError(f"environment {id!r} has actions {space}, expected Discrete or Box of floats.")
 
 
 @dataclass(frozen=True)
@@ -56,14 +63,15 @@ class Actors:
 
     def __init__(self, environment: Environment, count: int, first_seed: int):
         self.envs = [_gymnasium().make(environment.id) for _ in range(count)]
+        self.played = environment.actions.played
         self.next_seed = first_seed
         self.seeds = [0] * count
-        self.actions: list[list[int]] = [[] for _ in range(count)]
+        self.actions: list[list[Any]] = [[] for _ in range(count)]
         self.observations = np.stack([self._reset(actor) for actor in range(count)])
 
     def step(self, actions: np.ndarray) -> Step:
         """Act once in every copy; copies whose episode ended begin the next one."""
-        outcomes = [self._act(actor, int(action)) for actor, action in enumerate(actions)]
+        outcomes = [self._act(actor, action) for actor, action in enumerate(actions.tolist())]
         seen, rewards, terminated, truncated = (
             np.array(column, dtype)
             for column, dtype in zip(
@@ -92,9 +100,9 @@ class Actors:
         self.next_seed += 1
         return np.asarray(observation, np.float32)
 
-    def _act(self, actor: int, action: int) -> tuple[Any, ...]:
+    def _act(self, actor: int, action: Any) -> tuple[Any, ...]:
         self.actions[actor].append(action)
-        return self.envs[actor].step(action)[:4]
+        return self.envs[actor].step(self.played(action))[:4]
 
 
 def _gymnasium() -> Any:

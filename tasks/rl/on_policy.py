@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Gt
 from torch import Tensor, nn
-from torch.distributions import Categorical
 
+from objectives.domains import Share, coerced
 from objectives.records import Rollout
 from tasks.protocol import Batch, Monitor, Protocol, index_batches
 from tasks.rl.environments import Actors, Environment, Step
@@ -17,6 +18,8 @@ FIRST_SEED = {"val": 0, "test": 1_000_000, "train": 2_000_000}
 """Episodes of one split never share a seed with those of another."""
 
 SEEDS_PER_RUN = 10_000_000
+
+Count = Annotated[int, Gt(0)]
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,18 @@ class OnPolicy(Protocol):
     """An epoch is one rollout of `actors` x `horizon` steps and `replays` passes over it.
 
     Advantages are GAE's, standardised over the rollout; a truncated episode is bootstrapped from
-    the critic, a terminated one is not. Evaluated by the mean return of greedy episodes whose
-    seeds the training never sees.
+    the critic, a terminated one is not. Evaluated by the mean return of episodes of the most likely
+    actions, whose seeds the training never sees.
 
     Args:
         horizon: Steps of each actor in a rollout.
-        replays: Passes over a rollout.
-        gamma: Discount per step.
+        replays: Passes over a rollout; the config takes them from the objective.
+        discount: What a reward a step later is worth.
         gae_lambda: Weight of longer advantage estimates; 0 is one-step, 1 Monte Carlo.
         episodes: Evaluation episodes.
+
+    Raises:
+        InputError: A setting is outside its domain.
     """
 
     record = Rollout
@@ -52,22 +58,29 @@ class OnPolicy(Protocol):
         batch_size: int,
         seed: int,
         device: torch.device,
+        *,
         actors: int = 8,
         horizon: int = 128,
         replays: int = 4,
-        gamma: float = 0.99,
+        discount: float = 0.99,
         gae_lambda: float = 0.95,
         episodes: int = 20,
     ):
+        counts = {"actors": actors, "horizon": horizon, "replays": replays, "episodes": episodes}
+        shares = {"discount": discount, "gae_lambda": gae_lambda}
+        for domain, settings in ((Count, counts), (Share, shares)):
+            for name, value in settings.items():
+                coerced("OnPolicy", name, domain, value)
         self.environment, self.batch_size, self.seed, self.device = data, batch_size, seed, device
         self.horizon, self.replays, self.episodes = horizon, replays, episodes
-        self.gamma, self.gae_lambda = gamma, gae_lambda
+        self.discount, self.gae_lambda = discount, gae_lambda
         self.actors = Actors(data, actors, FIRST_SEED["train"] + seed * SEEDS_PER_RUN)
         self.rollout: Steps | None = None
         self.steps_per_epoch = replays * -(-actors * horizon // batch_size)
         self.facts = {
             "observation_shape": data.observation_shape,
-            "num_actions": data.num_actions,
+            "num_actions": data.actions.size,
+            "policy_head": data.actions.head,
         }
 
     def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Steps]:
@@ -83,8 +96,8 @@ class OnPolicy(Protocol):
                 yield Steps(*(column[index] for column in vars(self.rollout).values()))
 
     def __call__(self, model: nn.Module, batch: Steps) -> Rollout:
-        logits, values = model(batch.observations)
-        policy = Categorical(logits=logits, validate_args=False)
+        parameters, values = model(batch.observations)
+        policy = self.environment.actions.policy(parameters)
         return Rollout(
             logprobs=policy.log_prob(batch.actions),
             old_logprobs=batch.old_logprobs,
@@ -98,8 +111,8 @@ class OnPolicy(Protocol):
         actors = Actors(self.environment, self.episodes, FIRST_SEED[split])
         returns, running = np.zeros(self.episodes), np.ones(self.episodes, bool)
         while running.any():
-            logits, _ = model(self._tensor(actors.observations))
-            step = actors.step(logits.argmax(dim=-1).cpu().numpy())
+            parameters, _ = model(self._tensor(actors.observations))
+            step = actors.step(self.environment.actions.best(parameters).cpu().numpy())
             returns += step.rewards * running
             running &= ~(step.terminated | step.truncated)
         return {"return": float(returns.mean()), "return_std": float(returns.std())}
@@ -118,7 +131,7 @@ class OnPolicy(Protocol):
         seen, actions, logprobs, steps = [], [], [], []
         for _ in range(self.horizon):
             seen.append(self._tensor(self.actors.observations))
-            policy = Categorical(logits=model(seen[-1])[0], validate_args=False)
+            policy = self.environment.actions.policy(model(seen[-1])[0])
             actions.append(policy.sample())
             logprobs.append(policy.log_prob(actions[-1]))
             steps.append(self.actors.step(actions[-1].cpu().numpy()))
@@ -142,7 +155,7 @@ class OnPolicy(Protocol):
             for name in ("rewards", "terminated", "truncated")
         )
         advantages = gae(
-            rewards, values, next_values, terminated, truncated, self.gamma, self.gae_lambda
+            rewards, values, next_values, terminated, truncated, self.discount, self.gae_lambda
         )
         standard = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         return standard, advantages + values

@@ -12,7 +12,16 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from objectives.objective import Objective, bind, check
-from objectives.records import Labelled, Predicted, Preference, Quantiles, Record, Rollout, Views
+from objectives.records import (
+    Gaussian,
+    Labelled,
+    Predicted,
+    Preference,
+    Quantiles,
+    Record,
+    Rollout,
+    Views,
+)
 from runner.build import instantiated
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +68,12 @@ def predicted() -> Predicted:
     return Predicted(_normal(generator, 7), _normal(generator, 7), torch.arange(7))
 
 
+def gaussian() -> Gaussian:
+    generator = torch.Generator().manual_seed(0)
+    means, targets, log_variances = (_normal(generator, 7) for _ in range(3))
+    return Gaussian(means, targets, torch.arange(7), log_variances)
+
+
 def quantiles() -> Quantiles:
     generator = torch.Generator().manual_seed(0)
     return Quantiles(_normal(generator, 7, 3), _normal(generator, 7), torch.arange(7))
@@ -103,7 +118,18 @@ CASES = {
     "cross_entropy": Case(labelled, ("logits",)),
     "dpo": Case(preference, ("chosen_logprobs", "rejected_logprobs"), settings=({}, {"beta": 0.7})),
     "focal": Case(labelled, ("logits",), settings=({}, {"gamma": 0.0}, {"gamma": 0.5})),
+    "gaussian_nll": Case(
+        gaussian,
+        ("predictions", "log_variances"),
+        lacks={"golden": "compared with torch and scipy: see test_regression.py"},
+    ),
     "gce": Case(labelled, ("logits",), settings=({}, {"q": 1.0})),
+    "huber": Case(
+        predicted,
+        ("predictions",),
+        settings=({}, {"delta": 0.2}),
+        lacks={"golden": "compared with torch: see test_regression.py"},
+    ),
     "info_nce": Case(views, ("embeddings_1", "embeddings_2"), settings=({}, {"tau": 0.7})),
     "ldr": Case(
         labelled,
@@ -124,6 +150,12 @@ CASES = {
         settings=({}, {"epsilon": 0.1, "value_weight": 0.0, "entropy_weight": 0.0}),
     ),
     "quantile": Case(quantiles, ("quantiles",), settings=({}, {"levels": [0.9, 0.2, 0.6]})),
+    "reinforce": Case(
+        rollout,
+        ("logprobs", "values", "entropies"),
+        settings=({}, {"value_weight": 0.0, "entropy_weight": 0.3}),
+        lacks={"golden": "its golden case is of scores, not of a rollout: see test_policy.py"},
+    ),
     "weighted": Case(
         labelled,
         ("logits",),
@@ -136,6 +168,8 @@ CASES = {
         on_task={
             "cartpole": ("objective@terms.a=ppo", "objective@terms.b=ppo"),
             "diabetes": ("objective@terms.a=mse", "objective@terms.b=mse"),
+            "friedman": ("objective@terms.a=mse", "objective@terms.b=huber"),
+            "gym": ("objective@terms.a=ppo", "objective@terms.b=reinforce"),
             "pairs": ("objective@terms.a=dpo", "objective@terms.b=dpo"),
         },
     ),

@@ -1,10 +1,12 @@
+import json
 import math
 
 import pytest
 import torch
+from cases import GOLDEN
 from torch import Tensor
 
-from objectives.policy import ppo
+from objectives.policy import ppo, reinforce
 
 PLAIN = {"epsilon": 0.2, "value_weight": 0.0, "entropy_weight": 0.0}
 
@@ -110,3 +112,76 @@ def test_metrics_over_several_steps() -> None:
     assert metrics["clip_fraction"].item() == pytest.approx(2 / 3)
     assert metrics["kl"].item() == pytest.approx(0.5 / 3)
     torch.testing.assert_close(metrics["entropy"], step["entropies"].mean())
+
+
+def policy_only(step: dict[str, Tensor], **weights: float) -> Tensor:
+    """The loss of reinforce on steps that hold more than it needs."""
+    rest = {name: column for name, column in step.items() if name != "old_logprobs"}
+    return reinforce(**rest, **{"value_weight": 0.0, "entropy_weight": 0.0} | weights)[0]
+
+
+def test_reinforce_by_hand() -> None:
+    # policy: -log(0.25) * 2 = 2.7726; critic: 0.5 (1 - 4)^2 = 4.5; entropy: -0.1 * 0.6
+    loss, metrics = reinforce(
+        logprobs=torch.tensor([math.log(0.25)]),
+        advantages=torch.tensor([2.0]),
+        returns=torch.tensor([4.0]),
+        values=torch.tensor([1.0]),
+        entropies=torch.tensor([0.6]),
+        value_weight=0.5,
+        entropy_weight=0.1,
+    )
+    assert loss.item() == pytest.approx(2.772589 + 4.5 - 0.06)
+    assert metrics["entropy"].item() == pytest.approx(0.6)
+
+
+def test_reinforce_has_ppos_gradient_where_the_policy_is_the_acting_one() -> None:
+    step = random_steps()
+    learned = ("logprobs", "values", "entropies")
+    step["logprobs"] = step["old_logprobs"].clone()
+    leaves = [step[name].requires_grad_() for name in learned]
+    weights = {"value_weight": 0.7, "entropy_weight": 0.2}
+    ppos = torch.autograd.grad(ppo(**step, **weights)[0].sum(), leaves)
+    ours = torch.autograd.grad(policy_only(step, **weights).sum(), leaves)
+    for mine, theirs in zip(ours, ppos, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_reinforce_makes_good_actions_likelier() -> None:
+    step = random_steps()
+    policy_only(step | {"logprobs": step["logprobs"].requires_grad_()}).sum().backward()
+    torch.testing.assert_close(step["logprobs"].grad, -step["advantages"])
+
+
+def test_a_baseline_leaves_the_expected_gradient_as_it_is() -> None:
+    # in expectation over the actions, each as often as the policy has it
+    scores = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    logprobs, rewards = scores.log_softmax(0), torch.randn(4, dtype=torch.float64)
+    zeros = torch.zeros(4, dtype=torch.float64)
+
+    def gradient(baseline: float) -> Tensor:
+        rest = {"returns": zeros, "values": zeros, "entropies": zeros}
+        loss = policy_only({"logprobs": logprobs, "advantages": rewards - baseline} | rest)
+        mean = (loss * logprobs.detach().exp()).sum()
+        return torch.autograd.grad(mean, scores, retain_graph=True)[0]
+
+    torch.testing.assert_close(gradient(5.0), gradient(0.0))
+    expected = torch.autograd.grad(-(logprobs.exp() * rewards).sum(), scores, retain_graph=True)
+    torch.testing.assert_close(gradient(0.0), expected[0])
+
+
+def test_reinforce_agrees_with_rlax() -> None:
+    golden = json.loads((GOLDEN / "reinforce.json").read_text())
+    logits, advantages = (
+        torch.tensor(golden["inputs"][name], dtype=torch.float64)
+        for name in ("logits", "advantages")
+    )
+    actions = torch.tensor(golden["inputs"]["actions"])[:, None]
+    logprobs = logits.requires_grad_().log_softmax(dim=-1).gather(1, actions).squeeze(1)
+    rest = dict.fromkeys(("returns", "values", "entropies"), torch.zeros_like(advantages))
+    steps = {"logprobs": logprobs, "advantages": advantages}
+    loss = reinforce(**steps, **rest, **golden["hyper"])[0].mean()
+    assert loss.item() == pytest.approx(golden["output"], rel=1e-5)
+    loss.backward()
+    expected = torch.tensor(golden["grad"]["logits"], dtype=torch.float64)
+    torch.testing.assert_close(logits.grad, expected, rtol=1e-4, atol=1e-6)

@@ -156,7 +156,7 @@ BAD = {
     "seed": (("seed=-1",), "seed=-1"),
     "an objective that does not fit": (
         ("task=diabetes", "objective=ldr"),
-        "Objectives that fit it: mse, quantile.",
+        "Objectives that fit it: gaussian_nll, huber, mse, quantile.",
     ),
     "a model that does not fit": (
         ("task=cartpole", "model=mlp"),
@@ -168,6 +168,8 @@ BAD = {
         "the other examples of the batch are the negatives",
     ),
     "a missing data folder": (("task=mnist",), "MNIST is not here: there is no "),
+    "no folder of tables": (("task=uci",), "or start with task=diabetes or task=friedman"),
+    "a size": (("task=friedman", "size=3"), "size=3 is outside the domain of friedman"),
     "a device": (("device=tpu",), "device=tpu does not exist here (there are: auto, cpu"),
     "a device of two": (("device=cuda:99",), "device=cuda:99 does not exist here"),
     "a root": (("root=/proc/nowhere",), "runs cannot be kept in /proc/nowhere/runs"),
@@ -177,6 +179,17 @@ BAD = {
         "model cannot be made: No module named 'nowhere'",
     ),
     "an environment": (("task=cartpole", "task.data.id=Nowhere-v1"), "'Nowhere-v1' cannot be made"),
+    "any environment": (("task=gym", "env=Pendulun-v1"), "'Pendulun-v1' cannot be made"),
+    "an environment's observations": (
+        ("task=gym", "env=FrozenLake-v1"),
+        "'FrozenLake-v1' observes Discrete(16), expected Box",
+    ),
+    "passes over a rollout": (
+        ("task=gym", "replays=0"),
+        "replays=0 is outside the domain of OnPolicy: input should be greater than 0",
+    ),
+    "a discount": (("task=gym", "discount=1.5"), "discount=1.5 is outside the domain of OnPolicy"),
+    "half an actor": (("task=gym", "actors=1.5"), "actors=1.5 is outside the domain of OnPolicy"),
     "a list": (("list", "foo"), "'foo' is not one of"),
     "something to show": (("show", "objective=lddr"), "Did you mean objective=ldr?"),
     "a group to show": (("show", "foo"), "foo is not GROUP=OPTION"),

@@ -67,6 +67,17 @@ CASES = {
     "state per example, SAM": ("task=digits", "objective=aldr", "algorithm=sam", "epochs=3"),
     "two views": ("task=digits", "objective=info_nce", "steps=45"),
     "rollouts": ("task=cartpole", "epochs=3", "evaluate_every=1", "log_every=7"),
+    "vectors of actions": (
+        "task=gym",
+        "objective=reinforce",
+        "actors=2",
+        "horizon=64",
+        "batch_size=16",
+        "epochs=5",
+        "evaluate_every=2.5",
+        "log_every=7",
+    ),
+    "mean and variance": ("task=friedman", "objective=gaussian_nll", "size=200", "epochs=9"),
     "frozen reference": ("task=pairs", "objective=dpo", "steps=40"),
     "terms, schedule, patience": (
         "objective=weighted",

@@ -20,6 +20,7 @@ PROTOCOLS = {
     "Classification": ("digits", "objective=cross_entropy"),
     "TwoViews": ("digits", "objective=info_nce", "batch_size=300"),
     "PointRegression": ("diabetes", "objective=mse"),
+    "GaussianRegression": ("diabetes", "objective=gaussian_nll"),
     "QuantileRegression": ("diabetes", "objective=quantile"),
     "PairedResponses": ("pairs", "objective=dpo", "batch_size=300"),
     "OnPolicy": ("cartpole", "objective=ppo"),

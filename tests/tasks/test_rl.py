@@ -73,7 +73,7 @@ def test_gae_at_lambda_zero_is_the_one_step_error() -> None:
 
 def test_environment_facts() -> None:
     cartpole = environment(CARTPOLE)
-    assert (cartpole.observation_shape, cartpole.num_actions) == ((4,), 2)
+    assert (cartpole.observation_shape, cartpole.actions.size) == ((4,), 2)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,8 @@ def test_environment_facts() -> None:
     [
         ("NoSuchThing-v0", "environment 'NoSuchThing-v0' cannot be made: .*NoSuchThing"),
         ("CartPole-v9", "environment 'CartPole-v9' cannot be made: .*version"),
-        ("Pendulum-v1", "environment 'Pendulum-v1' has actions Box.*, expected Discrete"),
+        ("nowhere:Thing-v0", "environment 'nowhere:Thing-v0' cannot be made: .*nowhere"),
+        (5, "environment 5 cannot be made: "),
         ("FrozenLake-v1", "environment 'FrozenLake-v1' observes Discrete.*, expected Box"),
     ],
 )
@@ -197,7 +198,7 @@ def test_rewards_to_come_are_bootstrapped_at_the_horizon(built: Callable[..., An
     # of step t is 1 + gamma + ... + gamma^(T - t) V(s_T)
     learner = built("cartpole").learner
     protocol = OnPolicy(
-        environment(CARTPOLE), 4, 0, CPU, actors=1, horizon=4, gamma=0.5, gae_lambda=1.0
+        environment(CARTPOLE), 4, 0, CPU, actors=1, horizon=4, discount=0.5, gae_lambda=1.0
     )
     next(protocol.batches(learner.model, 0, 0))
     last = torch.from_numpy(protocol.actors.observations)
