@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Annotated
 
 import torch
+from annotated_types import Gt
 from torch import Tensor
+
+from objectives.domains import Share, checked
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,12 @@ class PairSet:
 
 
 @cache
+@checked
 def synthetic_pairs(
-    num_tokens: int = 16, prompt: int = 4, response: int = 8, flip_rate: float = 0.0
+    num_tokens: Annotated[int, Gt(1)] = 16,
+    prompt: Annotated[int, Gt(0)] = 4,
+    response: Annotated[int, Gt(1)] = 8,
+    flip_rate: Share = 0.0,
 ) -> PairSet:
     """Random responses judged by a known reward, the same for every seed.
 
