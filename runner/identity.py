@@ -26,8 +26,11 @@ OURS = {"objectives", "tasks", "runner", "sweeps"}
 INSTALLED = {"site-packages", "dist-packages"}
 """Folders of installed libraries, whichever environment they are of."""
 
-NO_MEANING = {"space", "paper", "root", "data", "tracking", "files", "checkpoint_every"}
-"""Keys of the config that do not change what a run computes; `files` counts by content."""
+NO_MEANING = {"space", "paper", "root", "tracking", "files", "checkpoint_every"}
+"""Keys of the config that do not change what a run computes; `files` counts by content.
+
+`data` is no such key: the folder is a placeholder here, and `task.data` holds a set's settings.
+"""
 
 
 def signature(config: Mapping[str, Any], data: Path, cache_file: Path | None = None) -> str:
@@ -81,14 +84,13 @@ def fingerprint(files: Iterable[str], data: Path, cache_file: Path | None = None
     """Hash of each data file's content; patterns are relative to `data`, or `pkg://package/path`."""
     known = _read_cache(cache_file)
     found = {}
-    for pattern in files:
-        base, glob = _base(pattern, data)
-        for file in sorted(file for file in base.glob(glob) if file.is_file()):
+    for pattern in filter(None, files):
+        for name, file in _matching(pattern, data):
             stat = file.stat()
             key = f"{file.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
             if key not in known:
                 known[key] = hashlib.sha256(file.read_bytes()).hexdigest()
-            found[str(file.relative_to(base))] = known[key]
+            found[name] = known[key]
     _write_cache(cache_file, known)
     return found
 
@@ -226,6 +228,17 @@ def _without_docstrings(node: ast.AST) -> ast.AST:
 def _is_string(statement: ast.AST) -> bool:
     value = statement.value if isinstance(statement, ast.Expr) else None
     return isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+def _matching(pattern: str, data: Path) -> Iterator[tuple[str, Path]]:
+    """The files that a pattern means, each by its name."""
+    base, glob = _base(pattern, data)
+    if (base / glob).is_file():  # a name may hold what a pattern would read as a wildcard
+        yield glob, base / glob
+    elif Path(glob).parts and not Path(glob).is_absolute():
+        for file in sorted(base.glob(glob)):
+            if file.is_file():
+                yield str(file.relative_to(base)), file
 
 
 def _base(pattern: str, data: Path) -> tuple[Path, str]:

@@ -123,6 +123,12 @@ def test_signatures_tell_values_apart(tmp_path):
     assert signature(config | {"tau": 2}, tmp_path) != signature(config, tmp_path)
 
 
+def test_the_settings_of_a_data_set_count(tmp_path):
+    clean = {"task": {"data": {"_target_": "sets.noisy", "data": "<data>", "flip_rate": 0.0}}}
+    noisy = {"task": {"data": {**clean["task"]["data"], "flip_rate": 0.5}}}
+    assert signature(noisy, tmp_path) != signature(clean, tmp_path)
+
+
 def test_data_count_by_content_and_hashes_are_kept(tmp_path):
     cache = tmp_path / "cache.json"
     file = tmp_path / "set" / "a.gz"
