@@ -20,6 +20,7 @@ install_import_hook([f"objectives.{name}" for name in sorted(SHAPED)], "beartype
 
 SMALL = {
     "cartpole": ["model.width=8"],
+    "charlm": ["model.width=16", "model.depth=1", "model.heads=2", "task.data.context=16"],
     "diabetes": ["model.width=16"],
     "digits": ["model.width=16"],
     "friedman": ["model.width=16", "size=200"],

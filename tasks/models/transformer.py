@@ -1,36 +1,111 @@
-"""Causal transformers over tokens."""
+"""Transformers over tokens: one body, read position by position or as a whole."""
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from objectives.errors import InputError
+
+PADDING = 0
+"""The token that fills a sequence up where it is read as a whole."""
+
+
+class Block(nn.Module):
+    """Pre-norm attention and perceptron, each added to what came in."""
+
+    def __init__(self, width: int, heads: int, dropout: float, causal: bool):
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.attention_norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.projection = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
+        parts = self.projection(self.attention_norm(states)).unflatten(-1, (3, self.heads, -1))
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        # no dropout of attention weights: it has no fused kernel on the CPU
+        attended = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=self.causal
+        )
+        states = states + self.dropout(self.output(attended.transpose(1, 2).flatten(2)))
+        return states + self.dropout(self.mlp(self.mlp_norm(states)))
 
 
 class Transformer(nn.Module):
-    """A pre-norm causal transformer: tokens [batch, time] to next-token scores."""
+    """A causal transformer: tokens [batch, time] to scores of each next one [batch, time, ...]."""
 
-    mask: Tensor
+    causal = True
 
     def __init__(
         self,
         num_tokens: int,
         context: int,
+        num_outputs: int,
         *,
         width: int = 64,
         depth: int = 2,
         heads: int = 4,
         dropout: float = 0.0,
     ):
+        if width % heads:
+            raise InputError(f"heads={heads} does not divide width={width}.")
         super().__init__()
-        self.tokens = nn.Embedding(num_tokens, width)
-        self.positions = nn.Embedding(context, width)
-        layer = nn.TransformerEncoderLayer(
-            width, heads, 4 * width, dropout, "gelu", batch_first=True, norm_first=True
-        )
-        self.layers = nn.TransformerEncoder(layer, depth, nn.LayerNorm(width), False)
-        self.head = nn.Linear(width, num_tokens)
-        mask = nn.Transformer.generate_square_subsequent_mask(context)
-        self.register_buffer("mask", mask, persistent=False)
+        self.tokens, self.positions = nn.Embedding(num_tokens, width), nn.Embedding(context, width)
+        for table in (self.tokens, self.positions):
+            nn.init.normal_(table.weight, std=0.02)
+        self.dropout = nn.Dropout(dropout)
+        blocks = (Block(width, heads, dropout, self.causal) for _ in range(depth))
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, num_outputs)
+
+    def features(self, tokens: Tensor) -> Tensor:
+        return self.states(tokens, None)
+
+    def states(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """What the last block says of each position: [batch, time, width]."""
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        states = self.dropout(self.tokens(tokens) + self.positions(places))
+        for block in self.blocks:
+            states = block(states, mask)
+        return self.norm(states)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        time = tokens.shape[1]
-        embedded = self.tokens(tokens) + self.positions(torch.arange(time, device=tokens.device))
-        return self.head(self.layers(embedded, mask=self.mask[:time, :time], is_causal=True))
+        return self.head(self.features(tokens))
+
+
+class PooledTransformer(Transformer):
+    """A transformer that sees all of a sequence: tokens [batch, time] to scores [batch, ...].
+
+    Padding is not attended to; the features are the mean over the other positions.
+    """
+
+    causal = False
+
+    def features(self, tokens: Tensor) -> Tensor:
+        written = tokens != PADDING
+        states = self.states(tokens, written[:, None, None])
+        total = (states * written[..., None]).sum(dim=1)
+        return total / written.sum(dim=1, keepdim=True)
+
+
+def transformer(
+    num_tokens: int,
+    context: int,
+    num_outputs: int,
+    causal: bool,
+    *,
+    width: int = 64,
+    depth: int = 2,
+    heads: int = 4,
+    dropout: float = 0.0,
+) -> Transformer:
+    """The transformer that a task asks for: next-token scores, or one score vector a sequence."""
+    kind = Transformer if causal else PooledTransformer
+    return kind(
+        num_tokens, context, num_outputs, width=width, depth=depth, heads=heads, dropout=dropout
+    )

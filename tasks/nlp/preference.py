@@ -40,6 +40,8 @@ class PairedResponses(Protocol):
         self.facts = {
             "num_tokens": data.num_tokens,
             "context": data.train.chosen.shape[1],
+            "num_outputs": data.num_tokens,
+            "causal": True,
             "num_examples": len(data.train),
         }
 

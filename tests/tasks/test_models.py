@@ -34,7 +34,7 @@ def test_resnet18_is_the_published_one() -> None:
 
 
 def test_the_transformer_does_not_look_ahead() -> None:
-    model = Transformer(num_tokens=6, context=9, width=16, depth=2, heads=2).eval()
+    model = Transformer(num_tokens=6, context=9, num_outputs=6, width=16, depth=2, heads=2).eval()
     tokens = torch.randint(6, (2, 9))
     changed = tokens.clone()
     changed[:, 5] = (tokens[:, 5] + 1) % 6
@@ -45,7 +45,7 @@ def test_the_transformer_does_not_look_ahead() -> None:
 
 
 def test_the_transformer_knows_positions() -> None:
-    model = Transformer(num_tokens=3, context=5, width=8, depth=1, heads=2).eval()
+    model = Transformer(num_tokens=3, context=5, num_outputs=3, width=8, depth=1, heads=2).eval()
     scores = model(torch.zeros(1, 5, dtype=torch.long))[0]
     assert not torch.allclose(scores[0], scores[4])
 

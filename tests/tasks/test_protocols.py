@@ -24,6 +24,7 @@ PROTOCOLS = {
     "QuantileRegression": ("diabetes", "objective=quantile"),
     "PairedResponses": ("pairs", "objective=dpo", "batch_size=300"),
     "OnPolicy": ("cartpole", "objective=ppo"),
+    "LanguageModelling": ("charlm", "objective=cross_entropy", "batch_size=256"),
 }
 
 each = pytest.mark.parametrize("name", PROTOCOLS)
@@ -73,7 +74,7 @@ def test_order_depends_on_seed_and_epoch_alone(built: Built, name: str) -> None:
         learner = made(built, name, f"seed={seed}")
         torch.rand(seed + epoch)
         batches = learner.protocol.batches(learner.model, epoch, 0)
-        return torch.cat([batch.index for batch in batches]).tolist()
+        return torch.cat([batch.index.flatten() for batch in batches]).tolist()
 
     assert order(0, 0) == order(0, 0)
     assert order(0, 0) != order(0, 1)
@@ -90,11 +91,13 @@ def test_an_epoch_has_every_example_once(built: Built, name: str) -> None:
         assert len(seen) == 2 * 2 * 16
         assert (counts % 2 == 0).all()
         return
-    index, _ = torch.cat([batch.index for batch in batches]).sort()
+    index, _ = torch.cat([batch.index.flatten() for batch in batches]).sort()
     assert torch.equal(index.unique(), index)
     count = learner.protocol.facts["num_examples"]
     if name == "TwoViews":  # whole batches alone
         assert len(index) == count - count % 300
+    elif name == "LanguageModelling":  # whole windows of 16 alone, but for one
+        assert len(index) == count - count % 16 - 16
     else:
         assert torch.equal(index, torch.arange(count))
 
@@ -107,7 +110,8 @@ def test_record_is_the_declared_one(built: Built, name: str) -> None:
     assert type(record) is learner.protocol.record
     assert set(learner.objective.fields) <= field_names(type(record))
     examples = {len(getattr(record, field.name)) for field in fields(record)}
-    assert examples == {len(batch)}
+    per_row = 16 if name == "LanguageModelling" else 1  # each position of a window
+    assert examples == {per_row * len(batch)}
 
 
 @each
