@@ -49,7 +49,7 @@ class Characters:
 
 
 @cache
-def characters(data: str, file: str, context: int = 128) -> Characters:
+def characters(data: str, file: str, context: int = 64) -> Characters:
     """The characters of a text file: the first 90 % to train, then 5 % and 5 % to evaluate.
 
     Args:
@@ -62,7 +62,7 @@ def characters(data: str, file: str, context: int = 128) -> Characters:
     """
     if context < 1:
         raise InputError(f"task.data.context={context}: it must be 1 or more.")
-    text = embedded() if file == EMBEDDED else read_text(Path(data) / file)
+    text = embedded() if file == EMBEDDED else read_text(Path(data) / str(file))
     train, val = (int(share * len(text)) for share in SHARES)
     if train < 2 * context or not train < val < len(text):
         raise InputError(
