@@ -11,7 +11,6 @@ from tasks.nlp.text import (
     TextSet,
     from_hub,
     held_out,
-    need_splits,
     read_labelled,
     read_lines,
     text_set,
@@ -50,9 +49,8 @@ def polarity(data: str, min_count: int = 2, max_length: int = 64) -> TextSet:
     if folder:
         splits = _split(folder, classes)
     else:
-        splits = from_hub(POLARITY, data, "label", classes)
-        need_splits(POLARITY, splits, *SPLITS)
-    return text_set(splits, classes, min_count, max_length)
+        splits = from_hub(POLARITY, data, "label", classes, SPLITS)
+    return text_set(POLARITY, splits, classes, min_count, max_length)
 
 
 def _split(folder: Path, classes: tuple[str, ...]) -> dict[str, Examples]:
@@ -107,6 +105,5 @@ def treebank(
             for name, end in files.items()
         }
     else:
-        splits = from_hub(origin, data, "label", classes)
-        need_splits(origin, splits, *SPLITS)
-    return text_set(splits, classes, min_count, max_length)
+        splits = from_hub(origin, data, "label", classes, SPLITS)
+    return text_set(origin, splits, classes, min_count, max_length)

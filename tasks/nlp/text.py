@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -61,6 +61,7 @@ class TextSet:
 
 
 def text_set(
+    origin: Origin,
     splits: Mapping[str, Examples],
     classes: tuple[str, ...],
     min_count: int,
@@ -70,6 +71,7 @@ def text_set(
     """Sentences as word indices.
 
     Args:
+        origin: What is said where the set is damaged.
         splits: `train`, `val` and `test`.
         classes: The names of the classes; a label is a position among them.
         min_count: Times that a word has to stand in the training split to be known.
@@ -85,7 +87,10 @@ def text_set(
     for name in SPLITS if everywhere else SPLITS[:1]:
         absent = sorted(set(classes).difference(splits[name].labels))
         if absent:
-            raise InputError(f"the {name} split has no example of class {', '.join(absent)}.")
+            raise InputError(
+                f"{origin.name}: its {name} split has no example of class {', '.join(absent)}. "
+                f"{origin.how}, whole."
+            )
     words = vocabulary(splits["train"].texts, min_count)
     index = {word: number for number, word in enumerate(words)}
     train, val, test = (encoded(splits[name], index, classes, max_length) for name in SPLITS)
@@ -185,38 +190,33 @@ def read_labelled(
 
 
 def from_hub(
-    origin: Origin, data: str, label: str, classes: tuple[str, ...]
+    origin: Origin, data: str, label: str, classes: tuple[str, ...], names: tuple[str, ...]
 ) -> dict[str, Examples]:
-    """The splits that there are of a set in the hub's format, columns `text` and one of labels.
+    """Splits of a set in the hub's format, with a column `text` and one of labels.
 
     Raises:
-        InputError: A column is missing, or a row has no text or a label that is none.
+        InputError: A split or a column is missing, or a row has no text or an unknown label.
     """
-    found = {}
-    for split, table in origin.splits(data).items():
-        absent = sorted({"text", label}.difference(table.column_names))
-        if absent:
-            raise InputError(
-                f"{origin.hub}, {split}: no column {', '.join(absent)} (it has "
-                f"{', '.join(table.column_names)})."
-            )
-        texts, labels = list(table["text"]), list(table[label])
-        for row, (text, number) in enumerate(zip(texts, labels, strict=True)):
-            if not (text and text.strip()) or number not in range(len(classes)):
-                raise InputError(
-                    f"{origin.hub}, {split}, row {row}: expected a sentence and a label from 0 to "
-                    f"{len(classes) - 1}, not {text!r} and {number!r}."
-                )
-        found["val" if split == "validation" else split] = Examples(
-            texts, [classes[number] for number in labels]
-        )
-    return found
-
-
-def need_splits(origin: Origin, splits: Mapping[str, Examples], *names: str) -> None:
-    """Raise an `InputError` where a split of a set in the hub's format is missing."""
-    absent = [name for name in names if name not in splits]
+    tables = {"val" if n == "validation" else n: t for n, t in origin.splits(data).items()}
+    absent = [name for name in names if name not in tables]
     if absent:
         raise InputError(
-            f"{origin.hub} has no split {', '.join(absent)} (it has {', '.join(splits)})."
+            f"{origin.hub} has no split {', '.join(absent)} (it has {', '.join(tables)})."
         )
+    return {n: _from_table(f"{origin.hub}, {n}", tables[n], label, classes) for n in names}
+
+
+def _from_table(where: str, table: Any, label: str, classes: tuple[str, ...]) -> Examples:
+    absent = sorted({"text", label}.difference(table.column_names))
+    if absent:
+        raise InputError(
+            f"{where}: no column {', '.join(absent)} (it has {', '.join(table.column_names)})."
+        )
+    texts, labels = list(table["text"]), list(table[label])
+    for row, (text, number) in enumerate(zip(texts, labels, strict=True)):
+        if not (text and text.strip()) or number not in range(len(classes)):
+            raise InputError(
+                f"{where}, row {row}: expected a sentence and a label from 0 to "
+                f"{len(classes) - 1}, not {text!r} and {number!r}."
+            )
+    return Examples(texts, [classes[number] for number in labels])

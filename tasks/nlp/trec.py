@@ -9,7 +9,6 @@ from tasks.nlp.text import (
     TextSet,
     from_hub,
     held_out,
-    need_splits,
     read_labelled,
     text_set,
 )
@@ -54,7 +53,7 @@ def trec(data: str, fine: bool = False, min_count: int = 2, max_length: int = 32
         "val": splits["train"].take(out),
         "test": splits["test"],
     }
-    return text_set(three, classes, min_count, max_length, everywhere=not fine)
+    return text_set(TREC, three, classes, min_count, max_length, everywhere=not fine)
 
 
 def _own(folder: Path, fine: bool) -> tuple[dict[str, Examples], tuple[str, ...]]:
@@ -79,6 +78,5 @@ def _own(folder: Path, fine: bool) -> tuple[dict[str, Examples], tuple[str, ...]
 
 def _hub(data: str, fine: bool) -> tuple[dict[str, Examples], tuple[str, ...]]:
     classes = tuple(f"{number:02}" for number in range(FINE)) if fine else COARSE
-    splits = from_hub(TREC, data, "fine_label" if fine else "coarse_label", classes)
-    need_splits(TREC, splits, "train", "test")
-    return splits, classes
+    label = "fine_label" if fine else "coarse_label"
+    return from_hub(TREC, data, label, classes, ("train", "test")), classes

@@ -18,7 +18,7 @@ from tasks.models.transformer import PooledTransformer
 from tasks.nlp.classification import TextClassification, trimmed
 from tasks.nlp.sentiment import polarity, treebank
 from tasks.nlp.text import PADDING, UNKNOWN, Examples, held_out, text_set, tokenize
-from tasks.nlp.trec import COARSE, trec
+from tasks.nlp.trec import COARSE, TREC, trec
 
 CPU = torch.device("cpu")
 NAMES = ("a", "b")
@@ -28,7 +28,7 @@ def write_polarity(root: Path, count: int = 50) -> Path:
     folder = root / "rt-polaritydata"
     folder.mkdir()
     for name, word in (("neg", "bad"), ("pos", "good")):
-        lines = [f"{word} film number {i} – d\xe9j\xe0 vu ." for i in range(count)]
+        lines = [f"{word} film number {name}{i} – d\xe9j\xe0 vu ." for i in range(count)]
         (folder / f"rt-polarity.{name}").write_bytes("\n".join(lines).encode("cp1252") + b"\n")
     return folder
 
@@ -65,7 +65,7 @@ def small_set(**settings: Any) -> Any:
     train = Examples(["one two two", "Two three, one!", "one"], ["a", "b", "a"])
     other = Examples(["four one", "three"], ["a", "b"])
     splits = {"train": train, "val": other, "test": other}
-    return text_set(splits, NAMES, **{"min_count": 1, "max_length": 6, **settings})
+    return text_set(TREC, splits, NAMES, **{"min_count": 1, "max_length": 6, **settings})
 
 
 def test_words_are_lower_case_and_punctuation_is_kept() -> None:
@@ -118,10 +118,10 @@ def test_polarity_has_a_split_of_its_own(tmp_path: Path) -> None:
 
 def test_no_sentence_is_in_two_splits(tmp_path: Path) -> None:
     write_polarity(tmp_path)
-    # numbers are words of the training split alone: known there, unknown elsewhere
     data = polarity(str(tmp_path), min_count=1)
-    assert len(set(decoded(data, "train"))) == 80
-    assert all(s.split()[3] == "<unknown>" or int(s.split()[3]) for s in decoded(data, "test"))
+    assert len(set(decoded(data, "train"))) == 80  # by the word that each has for itself
+    for split in ("val", "test"):
+        assert {sentence.split()[3] for sentence in decoded(data, split)} == {"<unknown>"}
 
 
 def test_treebank(tmp_path: Path) -> None:
@@ -184,7 +184,9 @@ def test_damaged_treebank(tmp_path: Path) -> None:
     assert said(b"1 good\n2 bad\n") == f"{expected}'2 bad'."
     assert said(b"1 good\n0\n") == f"{file}, line 2: no sentence follows the label 0."
     assert "byte 5 (0xe9) is no utf-8 text" in said(b"1 caf\xe9\n")
-    assert said(b"1 good\n1 fine\n") == "the val split has no example of class 0."
+    assert said(b"1 good\n1 fine\n").startswith(
+        "The Stanford sentiment treebank: its val split has no example of class 0. Put its files"
+    )
 
 
 def test_damaged_trec(tmp_path: Path) -> None:
@@ -198,8 +200,8 @@ def test_damaged_trec(tmp_path: Path) -> None:
     assert said(b"What is this ?\n") == (
         f"{file}, line 1: expected a label ({labels}) and a sentence, not 'What is this ?'."
     )
-    assert said(b"NUM:one How many ?\n") == (
-        "the test split has no example of class ABBR, DESC, ENTY, HUM, LOC."
+    assert "its test split has no example of class ABBR, DESC, ENTY, HUM, LOC. Put" in said(
+        b"NUM:one How many ?\n"
     )
     assert said(b"NUM:new How many ?\n", fine=True) == (
         f"{file}: no training question has label NUM:new."
@@ -231,11 +233,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+SPLITS = "train", "validation", "test"
 REVIEWS = {"text": ["a fine film", "a bad film"] * 3, "label": [1, 0] * 3}
 
 
 def test_polarity_in_the_hubs_format(hub: Path) -> None:
-    write_hub(hub / "rotten_tomatoes", dict.fromkeys(("train", "validation", "test"), REVIEWS))
+    write_hub(hub / "rotten_tomatoes", dict.fromkeys(SPLITS, REVIEWS))
     data = polarity(str(hub), min_count=1)
     assert data.test.labels.tolist() == REVIEWS["label"]
     assert decoded(data, "val") == REVIEWS["text"]
@@ -256,24 +259,29 @@ def test_trec_in_the_hubs_format(hub: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "message"),
+    ("columns", "message"),
     [
-        ({"train": REVIEWS, "test": REVIEWS}, "has no split val .it has train, test"),
         (
-            {"train": {"sentence": ["a"], "label": [0]}},
-            r"train: no column text \(it has sentence, label\)",
+            {"sentence": ["a"], "label": [0]},
+            r"rotten_tomatoes, train: no column text \(it has sentence, label\)",
         ),
         (
-            {"train": {"text": ["a", "b"], "label": [0, -1]}},
+            {"text": ["a", "b"], "label": [0, -1]},
             "train, row 1: expected a sentence and a label from 0 to 1, not 'b' and -1",
         ),
-        ({"train": {"text": [" "], "label": [0]}}, "train, row 0: expected a sentence"),
+        ({"text": [" "], "label": [0]}, "train, row 0: expected a sentence"),
     ],
-    ids=["split", "column", "label", "text"],
+    ids=["column", "label", "text"],
 )
-def test_a_damaged_set_in_the_hubs_format(hub: Path, rows: Any, message: str) -> None:
-    write_hub(hub / "rotten_tomatoes", rows)
+def test_a_damaged_set_in_the_hubs_format(hub: Path, columns: Any, message: str) -> None:
+    write_hub(hub / "rotten_tomatoes", dict.fromkeys(SPLITS, columns))
     with pytest.raises(InputError, match=message):
+        polarity(str(hub))
+
+
+def test_a_split_that_the_hub_lacks(hub: Path) -> None:
+    write_hub(hub / "rotten_tomatoes", {"train": REVIEWS, "test": REVIEWS})
+    with pytest.raises(InputError, match=r"has no split val \(it has train, test\)"):
         polarity(str(hub))
 
 
