@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from objectives.records import Labelled
-from tasks.nlp.text import PADDING, TextSet
+from tasks.models.transformer import PADDING
+from tasks.nlp.text import TextSet
 from tasks.protocol import Batch, Monitor, Protocol, index_batches
 
 EVALUATION_BATCH = 256

@@ -20,6 +20,7 @@ from tasks.origin import Origin
 POLARITY = Origin(
     name="The sentence polarity set (rt-polarity)",
     folder="rt-polaritydata",
+    files="rt-polarity.*",
     how="Put its files rt-polarity.pos and rt-polarity.neg there",
     hub="cornell-movie-review-data/rotten_tomatoes",
     instead="task=charlm",
@@ -70,6 +71,7 @@ def treebank_origin(kind: str, hub: str) -> Origin:
     return Origin(
         name="The Stanford sentiment treebank",
         folder="sst",
+        files=f"stsa.{kind}.*",
         how=f"Put its files stsa.{kind}.train, stsa.{kind}.dev and stsa.{kind}.test there",
         hub=hub,
         instead="task=charlm",

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from objectives.errors import InputError
+from tasks.models.transformer import PADDING
 from tasks.origin import Origin
 
 SPECIAL = "<padding>", "<unknown>"
-PADDING, UNKNOWN = 0, 1
+UNKNOWN = 1  # in SPECIAL, as PADDING is 0
 WORD = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
 
 SPLITS = "train", "val", "test"

@@ -17,6 +17,7 @@ from tasks.origin import Origin
 TREC = Origin(
     name="The TREC question set",
     folder="trec",
+    files="*.label",
     how="Put its files train_5500.label and TREC_10.label there",
     hub="CogComp/trec",
     instead="task=charlm",

@@ -14,13 +14,14 @@ from torch import nn
 
 from objectives.errors import InputError
 from runner.identity import fingerprint, signature
-from tasks.models.transformer import PooledTransformer
+from tasks.models.transformer import PADDING
 from tasks.nlp.classification import TextClassification, trimmed
 from tasks.nlp.sentiment import polarity, treebank
-from tasks.nlp.text import PADDING, UNKNOWN, Examples, held_out, text_set, tokenize
+from tasks.nlp.text import UNKNOWN, Examples, held_out, text_set, tokenize
 from tasks.nlp.trec import COARSE, TREC, trec
 
 CPU = torch.device("cpu")
+MODEL = nn.Identity()  # batches do not depend on it
 NAMES = ("a", "b")
 
 
@@ -285,31 +286,6 @@ def test_a_split_that_the_hub_lacks(hub: Path) -> None:
         polarity(str(hub))
 
 
-def pooled(num_tokens: int = 9, context: int = 8) -> PooledTransformer:
-    return PooledTransformer(num_tokens, context, 3, width=16, depth=2, heads=2).eval()
-
-
-def test_padding_changes_nothing() -> None:
-    model, tokens = pooled(), torch.randint(1, 9, (4, 5))
-    padded = torch.cat([tokens, torch.zeros(4, 3, dtype=torch.long)], dim=1)
-    torch.testing.assert_close(model(padded), model(tokens))
-    with torch.no_grad():
-        model.tokens.weight[PADDING] = 100.0
-        model.positions.weight[5:] = -100.0
-    torch.testing.assert_close(model(padded), model(tokens))
-
-
-def test_pooled_features_are_the_mean_over_all_positions() -> None:
-    model, tokens = pooled(), torch.randint(1, 9, (4, 5))
-    mask = torch.ones(4, 1, 1, 5, dtype=torch.bool)
-    torch.testing.assert_close(model.features(tokens), model.states(tokens, mask).mean(dim=1))
-    torch.testing.assert_close(model(tokens), model.head(model.features(tokens)))
-    changed = tokens.clone()
-    changed[:, 4] = tokens[:, 4] % 8 + 1
-    first = model.states(tokens, mask)[:, 0] - model.states(changed, mask)[:, 0]
-    assert (first.abs().amax(dim=-1) > 1e-6).all()  # the first position sees the last
-
-
 def test_trimmed_cuts_columns_of_padding_alone() -> None:
     tokens = torch.tensor([[5, 0, 0, 0], [2, 3, 0, 0]])
     assert trimmed(tokens).tolist() == [[5, 0], [2, 3]]
@@ -323,17 +299,17 @@ def protocol(data: Any, seed: int = 0) -> TextClassification:
 def test_batches_are_sentences_with_their_labels(tmp_path: Path) -> None:
     write_polarity(tmp_path)
     data = polarity(str(tmp_path))
-    batches = list(protocol(data).batches(pooled(), 0, 0))
+    batches = list(protocol(data).batches(MODEL, 0, 0))
     assert len(batches) == protocol(data).steps_per_epoch == 5
     index = torch.cat([batch.index for batch in batches])
     assert sorted(index.tolist()) == list(range(80))
     for batch in batches:
         assert torch.equal(batch.labels, data.train.labels[batch.index])
         assert torch.equal(batch.tokens, trimmed(data.train.tokens[batch.index]))
-    again, tail = protocol(data).batches(pooled(), 0, 0), protocol(data).batches(pooled(), 0, 3)
+    again, tail = protocol(data).batches(MODEL, 0, 0), protocol(data).batches(MODEL, 0, 3)
     assert [b.index.tolist() for b in again] == [b.index.tolist() for b in batches]
     assert [b.index.tolist() for b in tail] == [b.index.tolist() for b in batches[3:]]
-    other = next(protocol(data, seed=1).batches(pooled(), 0, 0))
+    other = next(protocol(data, seed=1).batches(MODEL, 0, 0))
     assert not torch.equal(other.index, batches[0].index)
 
 
