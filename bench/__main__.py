@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench import ldr, loop, pipeline, startup, tasks
+from bench import charlm, ldr, loop, pipeline, startup, tasks
 from bench.measure import Row
 
 README = Path(__file__).with_name("README.md")
@@ -20,6 +20,7 @@ BENCHMARKS = {
     "ldr": ("Loss: forward and backward pass", ldr),
     "startup": ("Start of a command", startup),
     "pipeline": ("Augmented images: runner / DataLoader", pipeline),
+    "charlm": ("Next characters: runner / plain PyTorch", charlm),
     "tasks": ("Tasks: results, time, memory", tasks),
 }
 COLUMNS = ("", "median", "quartiles", "target", "")
@@ -27,8 +28,8 @@ COLUMNS = ("", "median", "quartiles", "target", "")
 ABOUT = """\
 # Benchmarks
 
-    make bench                        # or: python -m bench, half an hour
-    python -m bench loop ldr          # some of them: loop, ldr, startup, pipeline, tasks
+    make bench                        # or: python -m bench, an hour
+    python -m bench loop ldr          # some of them: loop, ldr, startup, pipeline, charlm, tasks
 
 rewrites the sections of this page. Every number is the median of many rounds; what is compared is
 measured in turn within a round, in a new order each time, and a ratio is one round's. The

@@ -7,13 +7,12 @@ shared, attention by one fused call. Bits per character are those of the test sp
 character of it predicted once. A value is one seed's; a ratio of times is one round's. The
 runner's time holds its validation, events and checkpoint, which the baseline does not have.
 
-    python -m bench.charlm --data FOLDER        # with tinyshakespeare/input.txt in it
-    python -m bench.charlm --file pkg://pydoc_data/topics.py --steps 50 --rounds 2
+Five minutes a run, on tinyshakespeare where RUNNER_DATA has it, else on the embedded text.
 """
 
-import argparse
 import io
 import math
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,7 +28,6 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.__main__ import cells, table
 from bench.measure import Row, Spread, ratios
 from runner.build import build
 from runner.catalogue import CONF
@@ -37,10 +35,12 @@ from runner.display import display_on
 from runner.rundir import RunDir
 from runner.stop import StopSignal
 from runner.train import train
-from tasks.nlp.characters import Characters, characters
+from tasks.nlp.characters import EMBEDDED, Characters, characters
 
 WIDTH, DEPTH, HEADS, CONTEXT, BATCH = 128, 2, 4, 64, 16
 PEAK, WARMUP, DECAY, CLIP = 0.003, 0.05, 0.01, 1.0
+STEPS, SEEDS = 8000, 1
+SHAKESPEARE = "tinyshakespeare/input.txt"
 
 
 @dataclass(frozen=True)
@@ -156,35 +156,22 @@ def bits(model: nn.Module, data: Characters) -> float:
 VARIANTS: dict[str, Callable[[Case, int], float]] = {"runner": with_runner, "torch": with_torch}
 
 
-def rows(case: Case, rounds: int) -> list[Row]:
+def rows() -> list[Row]:
     """Bits per character and time of both, a seed a round."""
     torch.set_num_threads(1)
+    folder = os.environ.get("RUNNER_DATA", "data")
+    file = SHAKESPEARE if (Path(folder) / SHAKESPEARE).exists() else EMBEDDED
+    case = Case(folder, file, STEPS)
     reached: dict[str, list[float]] = {name: [] for name in VARIANTS}
     seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
-    for seed in range(rounds):
+    for seed in range(SEEDS):
         for name in sorted(VARIANTS, reverse=bool(seed % 2)):
             start = time.perf_counter()
             reached[name].append(VARIANTS[name](case, seed))
             seconds[name].append(time.perf_counter() - start)
+    what = f"{file}, {STEPS} steps of {BATCH} x {CONTEXT}"
     return [
-        *(Row(f"{name}: test", Spread.of(values), "bpc") for name, values in reached.items()),
+        *(Row(f"{what}, {name}: test", Spread.of(v), "bpc") for name, v in reached.items()),
         *(Row(f"{name}: a run", Spread.of(values), "s") for name, values in seconds.items()),
         Row("time: runner / torch", ratios(seconds["runner"], seconds["torch"])),
     ]
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m bench.charlm")
-    parser.add_argument("--data", default="data")
-    parser.add_argument("--file", default="tinyshakespeare/input.txt")
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=3, help="at least 2; a seed each")
-    given = parser.parse_args()
-    case = Case(given.data, given.file, given.steps)
-    title = f"{case.file}, {case.steps} steps of {BATCH} x {CONTEXT} characters"
-    Console().print(table(title, [cells(row) for row in rows(case, given.rounds)]))
-
-
-if __name__ == "__main__":
-    main()
