@@ -1,6 +1,7 @@
 """From a resolved config to the parts of a run, checked before any work."""
 
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -22,6 +23,9 @@ from runner.settings import Settings
 from tasks.protocol import Protocol
 
 Factory = partial[Any]
+
+UNEXPECTED = r"(\w+)\(\) got an unexpected keyword argument '(\w+)'"
+"""As Python says it."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,8 @@ def instantiated(config: Mapping[str, Any], key: str) -> Any:
         if isinstance(cause, InputError):
             raise cause from None
         reason = cause.__cause__ if cause is not None and cause.__cause__ else cause or error
-        raise InputError(f"{key} cannot be made: {str(reason).splitlines()[0]}") from error
+        said = re.sub(UNEXPECTED, r"\1 has no \2", str(reason).splitlines()[0])
+        raise InputError(f"{key} cannot be made: {said}") from error
 
 
 def made(factory: Factory, *arguments: Any) -> Any:

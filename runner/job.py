@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from objectives.errors import InputError
 from runner.console import console
@@ -42,6 +42,7 @@ class Job:
         """A job from a config that Hydra composed, its `hydra` node included."""
         hydra = composed.hydra
         own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+        _forget_other_model(own, hydra.overrides.task)
         placeholders = {"root": "<root>", "data": "<data>"}
         config, neutral = _plain(own), _plain(OmegaConf.merge(own, placeholders))
         choices = _plain(hydra.runtime.choices)
@@ -110,6 +111,17 @@ class Job:
                 f"runs cannot be kept in {self.runs.absolute()}: {error.strerror}. "
                 "Name another folder with root=PATH."
             ) from None
+
+
+def _forget_other_model(config: DictConfig, overrides: list[str]) -> None:
+    """Where `model._target_` names another class, the option's own settings are not for it."""
+    given = {override.lstrip("+").split("=")[0] for override in overrides}
+    if "model._target_" in given:
+        keys = [str(key) for key in config.model if str(key) not in {"_target_", "_partial_"}]
+        with open_dict(config.model):
+            for key in keys:
+                if f"model.{key}" not in given:
+                    del config.model[key]
 
 
 def _plain(node: Any) -> dict[str, Any]:

@@ -170,6 +170,21 @@ BAD = {
     "a missing data folder": (("task=mnist",), "MNIST is not here: there is no "),
     "no folder of tables": (("task=uci",), "or start with task=diabetes or task=friedman"),
     "a size": (("task=friedman", "size=3"), "size=3 is outside the domain of friedman"),
+    "a rate of noise": (
+        ("noise=symmetric", "noise_rate=1.5"),
+        "rate=1.5 is outside the domain of symmetric",
+    ),
+    "labels that are not there": (
+        ("noise=human",),
+        "CIFAR-10_human.pt is missing: these are the human labels",
+    ),
+    "a subset": (("subset=5",), "subset=5 is not between 10, one of each class, and the 1149"),
+    "an imbalance": (
+        ("imbalance=step", "imbalance_ratio=0"),
+        "ratio=0 is outside the domain of step",
+    ),
+    "an augmentation": (("augmentation=simclr",), "simclr is for colour images, not 1 channel"),
+    "noise of no labels": (("task=diabetes", "noise=symmetric"), "diabetes has no noise"),
     "a device": (("device=tpu",), "device=tpu does not exist here (there are: auto, cpu"),
     "a device of two": (("device=cuda:99",), "device=cuda:99 does not exist here"),
     "a root": (("root=/proc/nowhere",), "runs cannot be kept in /proc/nowhere/runs"),
@@ -242,6 +257,23 @@ def test_planning_a_sweep_of_finished_runs_does_not_import_torch(command, root):
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "1 job, 1 finished before" in done.stdout
+
+
+def test_a_model_of_ones_own(command, root, tmp_path, monkeypatch):
+    (tmp_path / "their_models.py").write_text(
+        "from torch import nn\n"
+        "def net(input_shape, num_outputs, hidden=4):\n"
+        "    first = nn.Linear(input_shape[1] * input_shape[2], hidden)\n"
+        "    return nn.Sequential(nn.Flatten(), first, nn.Linear(hidden, num_outputs))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    said = command(*QUICK, "model._target_=their_models.net", "+model.hidden=7")
+    assert said.code == 0, said.err
+    (run,) = runs(root)
+    assert run.status["metrics"]["test/accuracy"] > 0
+    config = (run.path / "config.yaml").read_text()
+    assert "hidden: 7" in config
+    assert "width" not in config  # of the mlp that it replaced
 
 
 def test_lists_and_shows(command):
