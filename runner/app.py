@@ -24,7 +24,7 @@ from objectives.errors import InputError
 from runner import report
 from runner.catalogue import CONF, options, unknown
 from runner.console import console
-from runner.job import Job, execute
+from runner.job import Job, execute, outcome
 from runner.rundir import RunDir
 from runner.track.follow import following
 from sweeps.grid import UnknownKey, axes
@@ -92,8 +92,7 @@ def run_alone(job: Job) -> dict[str, float]:
 def run_member(job: Job) -> dict[str, float]:
     """One job of a sweep: a line when it ends."""
     metrics = execute(job)
-    shown = "  ".join(f"{k} {v:.4g}" for k, v in metrics.items() if k.startswith("test/"))
-    console.print(f"{job.name}  {shown}  {job.directory.path}")
+    console.print(outcome(job))
     return metrics
 
 

@@ -2,18 +2,20 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from objectives.errors import InputError
+from runner.catalogue import YAML
 from runner.console import console
 from runner.identity import signature, targets
-from runner.rundir import RunDir, State, write_whole
+from runner.rundir import Interrupted, RunDir, State, write_whole
 
 PLACES = {"root", "data", "tracking", "device"}
 """Settings that say where a run happens; its name leaves them out."""
@@ -52,8 +54,13 @@ class Job:
     def again(cls, run: RunDir) -> "Job":
         """The job of an existing run directory."""
         planned = run.run
-        config = _plain(OmegaConf.load(run.path / "config.yaml"))
+        config: dict[str, Any] = yaml.load((run.path / "config.yaml").read_text(), YAML)
         return cls(config, planned["meaning"], planned["choices"], tuple(planned["overrides"]))
+
+    @property
+    def modules(self) -> set[str]:
+        """The modules that the config names."""
+        return {target.rpartition(".")[0] for target in targets(self.config)}
 
     @cached_property
     def signature(self) -> str:
@@ -157,6 +164,35 @@ def execute(job: Job) -> dict[str, float]:
         metrics = train(experiment, run, events, display, stop)
         run.finish(metrics)
     return metrics
+
+
+def work_on(run: RunDir) -> int:
+    """Do a planned run in a process of its own; returns the exit status.
+
+    The run is what it was planned as: its signature is not computed anew.
+    """
+    job = Job.again(run)
+    vars(job)["signature"] = run.path.name
+    try:
+        execute(job)
+    except Interrupted:
+        return 1
+    except Exception as error:
+        if run.state is not State.FAILED:  # found before the attempt: it is noted all the same
+            with suppress(type(error)), run.attempt():
+                raise
+        return 1
+    return 0
+
+
+def outcome(job: Job) -> str:
+    """One line on how a job ended."""
+    status = job.directory.status
+    if status["state"] != State.DONE:
+        return f"{job.name}  {status['state']}: {status.get('reason', '')}  {job.directory.path}"
+    metrics = status["metrics"].items()
+    shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics if name.startswith("test/"))
+    return f"{job.name}  {shown}  {job.directory.path}"
 
 
 @contextmanager

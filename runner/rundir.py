@@ -58,6 +58,9 @@ MOVES = {
 }
 
 
+TAIL = 16384
+"""Bytes at the end of events.jsonl in which the latest event is looked for."""
+
 OWN = ("checkpoint.pt", "status.json", "environment.json")
 """What only the worker writes, again and again."""
 
@@ -250,6 +253,17 @@ def read_events(path: Path, start: int = 0) -> Iterator[tuple[int, dict[str, Any
                 return
             start += len(line)
             yield start, json.loads(line)
+
+
+def last_event(path: Path) -> dict[str, Any] | None:
+    """The latest whole event, found from the end of the file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL))
+            lines = file.read().split(b"\n")[1 if file.tell() > TAIL else 0 : -1]
+    except FileNotFoundError:
+        return None
+    return json.loads(lines[-1]) if lines else None
 
 
 def read_json(path: Path) -> dict[str, Any]:

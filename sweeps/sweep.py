@@ -54,12 +54,20 @@ def sweep(
     folder = write_manifest(jobs, arguments)
     say_plan(jobs, waiting)
     with following(jobs[0].config):
-        launcher.launch([list(job.overrides) for job in waiting], initial_job_idx=0)
+        launch(launcher, waiting)
     statuses = [job.directory.status for job in jobs]
     report.print_sweep([(job.directory.run, s) for job, s in zip(jobs, statuses, strict=True)])
     console.print(f"sweep {folder}")
     fail_if_any([job for job in waiting if job.directory.state not in ENDED])
     return statuses
+
+
+def launch(launcher: Launcher, jobs: list[Job]) -> None:
+    """Run jobs; a launcher that is not ours composes them again from their overrides."""
+    if hasattr(launcher, "run_jobs"):
+        launcher.run_jobs(jobs)
+    else:
+        launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=0)
 
 
 def distinct(jobs: list[Job]) -> list[Job]:

@@ -1,0 +1,79 @@
+"""The coordinator's end of the fork server."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from runner.launch.slots import Slot
+
+Message = dict[str, Any]
+
+
+class Forks:
+    """A fork server of one's own; it and its workers are gone when the body ends.
+
+    Args:
+        modules: What the jobs will import.
+    """
+
+    def __init__(self, modules: list[str]):
+        self.modules = modules
+
+    def __enter__(self) -> Self:
+        self.restart()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.wait()
+
+    def restart(self) -> None:
+        """Start a server, in a session of its own: Ctrl-C is for the coordinator alone."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "runner.launch.server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            bufsize=0,
+        )
+        self.buffer = b""
+        self._say(preload=self.modules)
+
+    def start(self, run: Path, slot: Slot) -> None:
+        """Start a worker for a planned run."""
+        self._say(run=str(run), environment=slot.environment, threads=slot.threads)
+
+    def signal(self, pid: int, number: int) -> None:
+        """Send a worker a signal."""
+        self._say(signal=number, pid=pid)
+
+    def messages(self, patience: float) -> Iterator[Message]:
+        """What the server has said, as it comes, for so many seconds; {} when it has died."""
+        assert self.process.stdout is not None
+        output = self.process.stdout.fileno()
+        if not select.select([output], [], [], patience)[0]:
+            return
+        content = os.read(output, 65536)
+        if not content:
+            self.process.wait()
+            yield {}
+            return
+        *lines, self.buffer = (self.buffer + content).split(b"\n")
+        yield from map(json.loads, lines)
+
+    def _say(self, **order: Any) -> None:
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # its death is read from the other pipe
+            self.process.stdin.write(json.dumps(order).encode() + b"\n")

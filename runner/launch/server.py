@@ -1,0 +1,141 @@
+"""The fork server: a process that has torch loaded and makes every worker from itself.
+
+A worker starts in the time of a fork instead of that of all imports. The server imports and never
+computes: a process that has used OpenMP hangs its multi-threaded children, and a CUDA context does
+not survive a fork. It and its coordinator exchange JSON lines. In:
+
+    {"preload": [modules]}                                          import what jobs will need
+    {"run": directory, "environment": {...}, "threads": n}          start a worker
+    {"signal": number, "pid": pid}                                  send it a signal
+
+Out:
+
+    {"started": pid, "run": directory}    {"ended": pid, "status": exit status}
+
+When the coordinator dies its end of the pipe closes: the server asks its workers to stop, which
+leave a checkpoint, and ends after them. When the server dies the kernel asks them.
+"""
+
+import ctypes
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from runner.rundir import RunDir
+
+PARENT_DEATH_SIGNAL = 1
+"""Of prctl: the signal that a process gets when its parent dies."""
+
+ALWAYS = ("torch", "runner.build", "runner.display", "runner.environment", "runner.train")
+
+
+class Server:
+    """Workers by process id, and the pipe to the coordinator."""
+
+    def __init__(self) -> None:
+        self.workers: set[int] = set()
+        self.input = b""
+        self.wake_out, wake_in = os.pipe()
+        os.set_blocking(wake_in, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_in)
+
+    def serve(self) -> None:
+        """Obey until the coordinator is gone and the last worker has ended."""
+        sources = [self.wake_out, sys.stdin.fileno()]
+        while len(sources) > 1 or self.workers:
+            for source in select.select(sources, [], [])[0]:
+                content = os.read(source, 65536)
+                if source == self.wake_out:
+                    self.reap()
+                elif content:
+                    self.obey(content)
+                else:
+                    sources.remove(source)
+                    self.stop_workers()
+
+    def preload(self, modules: list[str]) -> None:
+        """Import what the jobs need; a module that cannot be imported is the worker's to report."""
+        for module in (*ALWAYS, *modules):
+            with suppress(Exception):
+                importlib.import_module(module)
+
+    def obey(self, content: bytes) -> None:
+        """Carry out every whole line."""
+        *lines, self.input = (self.input + content).split(b"\n")
+        for line in lines:
+            order = json.loads(line)
+            if "preload" in order:
+                self.preload(order["preload"])
+            elif "signal" in order:
+                with suppress(ProcessLookupError):
+                    os.kill(order["pid"], order["signal"])
+            else:
+                self.start(order)
+
+    def start(self, order: dict[str, Any]) -> None:
+        """Fork a worker for a planned run."""
+        server = os.getpid()
+        pid = os.fork()
+        if not pid:
+            os._exit(worker(order, server))
+        self.workers.add(pid)
+        self.say(started=pid, run=order["run"])
+
+    def reap(self) -> None:
+        """Tell which workers have ended."""
+        while self.workers:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            self.workers.discard(pid)
+            self.say(ended=pid, status=os.waitstatus_to_exitcode(status))
+
+    def stop_workers(self) -> None:
+        for pid in self.workers:
+            os.kill(pid, signal.SIGTERM)
+
+    def say(self, **message: Any) -> None:
+        with suppress(BrokenPipeError):  # nobody listens any more
+            os.write(sys.stdout.fileno(), json.dumps(message).encode() + b"\n")
+
+
+def worker(order: dict[str, Any], server: int) -> int:
+    """Do a planned run; returns the exit status."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    run = RunDir(Path(order["run"]))
+    redirect(run.path / "output.txt")
+    if os.getppid() != server:
+        return 1  # it died before the kernel had been told
+    os.environ.update(order["environment"])
+    import torch
+
+    from runner.job import work_on
+
+    torch.set_num_threads(order["threads"])
+    try:
+        return work_on(run)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def redirect(file: Path) -> None:
+    """Give the process no input, and a file for what it and its libraries print."""
+    output = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for descriptor, target in ((null, 0), (output, 1), (output, 2)):
+        os.dup2(descriptor, target)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path.cwd()))  # a user's own objectives are imported from here
+    Server().serve()
