@@ -34,10 +34,7 @@ class Forks:
         if kind is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):
-            self.process.stdin.close()
-        self.process.wait()
+        self._close()
 
     def restart(self) -> None:
         """Start a server, in a session of its own: Ctrl-C is for the coordinator alone."""
@@ -53,7 +50,9 @@ class Forks:
 
     def start(self, run: Path, slot: Slot) -> None:
         """Start a worker for a planned run."""
-        self._say(run=str(run), environment=slot.environment, threads=slot.threads)
+        self._say(
+            run=str(run), environment=slot.environment, threads=slot.threads, command=sys.argv
+        )
 
     def signal(self, pid: int, number: int) -> None:
         """Send a worker a signal."""
@@ -67,7 +66,7 @@ class Forks:
             return
         content = os.read(output, 65536)
         if not content:
-            self.process.wait()
+            self._close()
             yield {}
             return
         *lines, self.buffer = (self.buffer + content).split(b"\n")
@@ -77,3 +76,12 @@ class Forks:
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):  # its death is read from the other pipe
             self.process.stdin.write(json.dumps(order).encode() + b"\n")
+
+    def _close(self) -> None:
+        """Let the server end."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()

@@ -74,6 +74,7 @@ class Pool:
         self.running: dict[int, Attempt] = {}
         self.ended: list[tuple[Job, bool]] = []
         self.failures: dict[str, int] = {}
+        self.stopping = False
 
     def run(self) -> None:
         """Work until nothing waits and nothing runs.
@@ -84,7 +85,7 @@ class Pool:
         modules = sorted({module for job in self.waiting for module in job.modules})
         with StopSignal() as stop, Forks(modules) as self.forks:
             while self.waiting or self.starting or self.running:
-                if stop.requested and self.waiting:
+                if stop.requested and not self.stopping:
                     self.stop()
                 self.fill()
                 for message in self.forks.messages(POLL):
@@ -112,7 +113,11 @@ class Pool:
         if not message:
             self.begin_again()
         elif "started" in message:
-            self.running[int(str(message["started"]))] = self.starting.pop(str(message["run"]))
+            pid, attempt = int(str(message["started"])), self.starting.pop(str(message["run"]))
+            attempt.since = time.monotonic()
+            self.running[pid] = attempt
+            if self.stopping:
+                self.forks.signal(pid, signal.SIGTERM)
         elif "ended" in message:
             self.end(self.running.pop(int(str(message["ended"]))))
 
@@ -128,8 +133,6 @@ class Pool:
         self.ended.append((job, well))
         if not well and self.limits.stop_on_failure:
             self.stop()
-
-    stopping = False
 
     def stop(self) -> None:
         """Start nothing more, and ask what runs to stop."""

@@ -5,7 +5,8 @@ computes: a process that has used OpenMP hangs its multi-threaded children, and 
 not survive a fork. It and its coordinator exchange JSON lines. In:
 
     {"preload": [modules]}                                          import what jobs will need
-    {"run": directory, "environment": {...}, "threads": n}          start a worker
+    {"run": directory, "environment": {...}, "threads": n,
+     "command": what the user typed}                                start a worker
     {"signal": number, "pid": pid}                                  send it a signal
 
 Out:
@@ -116,6 +117,7 @@ def worker(order: dict[str, Any], server: int) -> int:
     if os.getppid() != server:
         return 1  # it died before the kernel had been told
     os.environ.update(order["environment"])
+    sys.argv = order["command"]
     import torch
 
     from runner.job import work_on
