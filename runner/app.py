@@ -90,8 +90,12 @@ def run_alone(job: Job) -> dict[str, float]:
 
 
 def run_member(job: Job) -> dict[str, float]:
-    """One job of a sweep: a line when it ends."""
-    metrics = execute(job)
+    """One job of a sweep: a line when it ends, however that is."""
+    try:
+        metrics = execute(job)
+    except Exception as error:
+        console.print(f"{job.name}  {type(error).__name__}: {error}")
+        raise
     console.print(outcome(job))
     return metrics
 

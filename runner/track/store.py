@@ -126,20 +126,18 @@ class Store:
                 yield file.parent, manifest, members
 
     def _create_run(self, run: RunDir, parent: str | None) -> str:
-        planned = run.run
-        experiment = self._experiment(planned)
+        experiment = self._experiment(run.run)
         mark = {"runner.signature": run.path.name, "runner.directory": str(run.path)}
-        if known := self._find(experiment, mark):
-            return known
         tags = mark | _source_tags(run) | ({PARENT: parent} if parent else {})
-        created = self.client.create_run(
-            experiment, _milliseconds(run.status["started"]), tags, run_name=planned["name"]
-        )
+        run_id = self._find(experiment, mark) or self._created(experiment, run, tags)
+        config = yaml.safe_load((run.path / "config.yaml").read_text())
+        self.client.log_batch(run_id, params=[Param(k, v) for k, v in _flat(config)])
+        return run_id
+
+    def _created(self, experiment: str, run: RunDir, tags: dict[str, str]) -> str:
+        started = _milliseconds(run.status["started"])
+        created = self.client.create_run(experiment, started, tags, run_name=run.run["name"])
         run_id: str = created.info.run_id
-        params = [
-            Param(k, v) for k, v in _flat(yaml.safe_load((run.path / "config.yaml").read_text()))
-        ]
-        self.client.log_batch(run_id, params=params)
         return run_id
 
     def _create_parent(self, members: list[RunDir], name: str, tags: dict[str, str]) -> str:

@@ -8,7 +8,7 @@ import yaml
 
 from runner.rundir import RunDir, State, read_events, read_json
 
-from .commands import CHECKOUT, call, runs_of
+from .commands import runs_of
 
 with warnings.catch_warnings():  # its imports are not ours to repair
     warnings.simplefilter("ignore")
@@ -83,7 +83,8 @@ def check_run(view: View, run: RunDir) -> Run:
     for name in ("seed", "tau", "epochs", "batch_size"):
         assert seen.data.params[name] == str(config[name])
     assert seen.data.params["objective._target_"] == config["objective"]["_target_"]
-    commit = call("git", "rev-parse", "HEAD", cwd=CHECKOUT).strip()
+    attempts: Any = read_json(run.path / "environment.json")
+    assert len(commit := attempts[-1]["git_commit"]) == 40
     assert seen.data.tags["mlflow.source.git.commit"] == commit
     assert seen.info.end_time == round(run.status["ended"] * 1000)
     if run.status["attempt"] == 1:

@@ -56,7 +56,7 @@ def test_tasks_from_files(task: str, data: Path, tmp_path: Path) -> None:
 
 
 def test_the_sweep_on_cifar(data: Path, tmp_path: Path) -> None:
-    words = "task=cifar objective=ldr -m tau=0.1,0.5 epochs=3 tracking=off"
+    words = "task=cifar objective=ldr -m tau=0.1,0.5 epochs=3 model.width=16 tracking=off"
     said = runner(f"{words} data={data}", tmp_path)
     assert "cifar ldr tau=0.1" in said
     accuracies = [run.status["metrics"]["test/accuracy"] for run in runs_of(tmp_path)]
