@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache, wraps
 from typing import Annotated, Any, ParamSpec, TypeVar
 
-from annotated_types import Interval
+from annotated_types import Gt, Interval
 from pydantic import ConfigDict, GetPydanticSchema, TypeAdapter, ValidationError, validate_call
 from torch import Tensor
 
@@ -14,6 +14,8 @@ Scalar = Annotated[float | Tensor, GetPydanticSchema(lambda _source, handler: ha
 """A hyperparameter: a float from a config, or a 0-d tensor where values are stacked by vmap."""
 
 Share = Annotated[float, Interval(ge=0, le=1)]
+
+Count = Annotated[int, Gt(0)]
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 
@@ -36,13 +38,14 @@ def coerced(owner: str, name: str, domain: Any, value: Any) -> Any:
 def checked(function: Callable[P, T]) -> Callable[P, T]:
     """Check every call's arguments against the domains in the function's annotations."""
     validated = validate_call(config=STRICT)(function)
+    owner = function.__qualname__.removesuffix(".__init__")
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return validated(*args, **kwargs)
         except ValidationError as error:
-            raise _outside(function.__name__, error) from None
+            raise _outside(owner, error) from None
 
     return call
 

@@ -4,6 +4,8 @@ import math
 
 from torch import Tensor, nn
 
+from objectives.domains import Count, checked
+
 
 class Headed(nn.Module):
     """A body that computes features and a linear head on them."""
@@ -25,8 +27,9 @@ def linear(input_shape: tuple[int, ...], num_outputs: int) -> Headed:
     return Headed(nn.Flatten(), math.prod(input_shape), num_outputs)
 
 
+@checked
 def mlp(
-    input_shape: tuple[int, ...], num_outputs: int, *, width: int = 128, depth: int = 2
+    input_shape: tuple[int, ...], num_outputs: int, *, width: Count = 128, depth: Count = 2
 ) -> Headed:
     """A multi-layer perceptron with ReLU, `depth` hidden layers of `width` units."""
     layers: list[nn.Module] = [nn.Flatten()]
@@ -41,8 +44,9 @@ GRID = 4
 """Cells a side in which a `cnn` still tells places apart."""
 
 
+@checked
 def cnn(
-    input_shape: tuple[int, ...], num_outputs: int, *, width: int = 32, depth: int = 2
+    input_shape: tuple[int, ...], num_outputs: int, *, width: Count = 32, depth: Count = 2
 ) -> Headed:
     """Convolutions of 3 x 3 with batch norm, ReLU and pooling, `depth` stages doubling in width."""
     layers: list[nn.Module] = []

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from objectives.domains import Count, checked
 from tasks.models.feedforward import Headed
 
 STAGES = (1, 2, 4, 8)
@@ -29,7 +30,8 @@ class Block(nn.Module):
         return F.relu(self.norm2(self.conv2(hidden)) + self.shortcut(inputs))
 
 
-def resnet18(input_shape: tuple[int, ...], num_outputs: int, *, width: int = 64) -> Headed:
+@checked
+def resnet18(input_shape: tuple[int, ...], num_outputs: int, *, width: Count = 64) -> Headed:
     """ResNet-18 with the stem for small images: a 3 x 3 convolution, no pooling.
 
     Source:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from objectives.domains import Count, Share, checked
 from objectives.errors import InputError
 
 PADDING = 0
@@ -93,16 +94,17 @@ class PooledTransformer(Transformer):
         return total / written.sum(dim=1, keepdim=True)
 
 
+@checked
 def transformer(
     num_tokens: int,
     context: int,
     num_outputs: int,
     causal: bool,
     *,
-    width: int = 64,
-    depth: int = 2,
-    heads: int = 4,
-    dropout: float = 0.0,
+    width: Count = 64,
+    depth: Count = 2,
+    heads: Count = 4,
+    dropout: Share = 0.0,
 ) -> Transformer:
     """The transformer that a task asks for: next-token scores, or one score vector a sequence."""
     kind = Transformer if causal else PooledTransformer

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from annotated_types import Gt
 from torch import Tensor, nn
 
-from objectives.domains import Share, coerced
+from objectives.domains import Count, Share, checked
 from objectives.records import Rollout
 from tasks.protocol import Batch, Monitor, Protocol, index_batches
 from tasks.rl.environments import Actors, Environment, Step
@@ -18,8 +17,6 @@ FIRST_SEED = {"val": 0, "test": 1_000_000, "train": 2_000_000}
 """Episodes of one split never share a seed with those of another."""
 
 SEEDS_PER_RUN = 10_000_000
-
-Count = Annotated[int, Gt(0)]
 
 
 @dataclass(frozen=True)
@@ -52,6 +49,7 @@ class OnPolicy(Protocol):
     record = Rollout
     monitor = Monitor("return", maximize=True)
 
+    @checked
     def __init__(
         self,
         data: Environment,
@@ -59,18 +57,13 @@ class OnPolicy(Protocol):
         seed: int,
         device: torch.device,
         *,
-        actors: int = 8,
-        horizon: int = 128,
-        replays: int = 4,
-        discount: float = 0.99,
-        gae_lambda: float = 0.95,
-        episodes: int = 20,
+        actors: Count = 8,
+        horizon: Count = 128,
+        replays: Count = 4,
+        discount: Share = 0.99,
+        gae_lambda: Share = 0.95,
+        episodes: Count = 20,
     ):
-        counts = {"actors": actors, "horizon": horizon, "replays": replays, "episodes": episodes}
-        shares = {"discount": discount, "gae_lambda": gae_lambda}
-        for domain, settings in ((Count, counts), (Share, shares)):
-            for name, value in settings.items():
-                coerced("OnPolicy", name, domain, value)
         self.environment, self.batch_size, self.seed, self.device = data, batch_size, seed, device
         self.horizon, self.replays, self.episodes = horizon, replays, episodes
         self.discount, self.gae_lambda = discount, gae_lambda

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from objectives.domains import Count, checked
 from objectives.errors import InputError
 from objectives.records import Views
 from tasks.protocol import Batch, Monitor, Protocol, index_batches
@@ -39,6 +40,7 @@ class TwoViews(Protocol):
     record = Views
     monitor = Monitor("knn_accuracy", maximize=True)
 
+    @checked
     def __init__(
         self,
         data: ImageSet,
@@ -46,7 +48,7 @@ class TwoViews(Protocol):
         seed: int,
         device: torch.device,
         views: Callable[[Shape], Augment],
-        embedding_dim: int = 64,
+        embedding_dim: Count = 64,
     ):
         if batch_size > len(data.train):
             raise InputError(f"batch_size={batch_size} is more than the {len(data.train)} images.")

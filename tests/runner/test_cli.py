@@ -170,6 +170,12 @@ BAD = {
     "a missing data folder": (("task=mnist",), "MNIST is not here: there is no "),
     "no folder of tables": (("task=uci",), "or start with task=diabetes or task=friedman"),
     "a size": (("task=friedman", "size=3"), "size=3 is outside the domain of friedman"),
+    "a width": (("model.width=0",), "width=0 is outside the domain of mlp"),
+    "layers": (("task=pairs", "model.depth=-1"), "depth=-1 is outside the domain of transformer"),
+    "a dimension": (
+        ("objective=info_nce", "embedding_dim=0"),
+        "embedding_dim=0 is outside the domain of TwoViews",
+    ),
     "a rate of noise": (
         ("noise=symmetric", "noise_rate=1.5"),
         "rate=1.5 is outside the domain of symmetric",
