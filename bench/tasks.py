@@ -5,7 +5,6 @@ RUNNER_DATA; a task whose files are not there is left out, as the table says.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,14 @@ from statistics import fmean
 from bench.measure import Row, Spread
 
 MIB = 2**20
+
+CALL = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
+"""Calls a command from a small process: a peak is inherited from whoever forks."""
 
 
 @dataclass(frozen=True)
@@ -84,16 +91,14 @@ def rows_of(case: Case) -> Iterator[Row]:
 
 def measured(words: str, root: str) -> tuple[dict[str, float], float, int] | None:
     """Final metrics, seconds and peak bytes of one run; None where its data are missing."""
-    command = [sys.executable, "-m", "runner.cli", *words.split(), f"root={root}", "tracking=off"]
+    runner = ["-m", "runner.cli", *words.split(), f"root={root}", "tracking=off"]
+    command = [sys.executable, "-c", CALL, sys.executable, *runner]
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    said = process.stderr.read().decode()
-    _, status, usage = os.wait4(process.pid, 0)
-    if os.waitstatus_to_exitcode(status):
-        if " is not here: " in said:
-            return None
-        raise RuntimeError(f"{words}: {said}")
-    newest = max(Path(root).glob("runs/*/status.json"), key=lambda file: file.stat().st_mtime)
+    done = subprocess.run(command, capture_output=True, text=True)
     seconds = time.perf_counter() - start
-    return json.loads(newest.read_text())["metrics"], seconds, usage.ru_maxrss * 1024
+    if done.returncode:
+        if " is not here: " in done.stderr:
+            return None
+        raise RuntimeError(f"{words}: {done.stderr}")
+    newest = max(Path(root).glob("runs/*/status.json"), key=lambda file: file.stat().st_mtime)
+    return json.loads(newest.read_text())["metrics"], seconds, int(done.stdout.split()[-1]) * 1024

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -128,13 +129,11 @@ def test_the_first_failure_ends_the_sweep_where_asked(command, root, trouble):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_coordinator_that_ends_leaves_checkpoints(root, trouble, number):
     words = [*LOCAL, "objective=ldr", "steps=200000", "log_every=1", "seed=0,1"]
-    with subprocess.Popen(["runner", *words], start_new_session=True) as process:
-        logs = [root / "runs", 0]
-        while len(list(root.glob("runs/*/events.jsonl"))) < 1 or not any(
-            last_event(file) for file in root.glob("runs/*/events.jsonl")
-        ):
+    command = [sys.executable, "-m", "runner.cli", *words]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        while not any(last_event(file) for file in root.glob("runs/*/events.jsonl")):
             time.sleep(0.05)
-            assert process.poll() is None, logs
+            assert process.poll() is None
         process.send_signal(number)
         process.wait(60)
     began = [RunDir(file.parent) for file in root.glob("runs/*/events.jsonl")]
