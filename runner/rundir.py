@@ -17,6 +17,7 @@
 States and the only moves between them:
 
     planned -> running -> done | failed | pruned | interrupted;  failed | interrupted -> running
+    planned -> failed    where its worker died before it could begin
 
 A worker that dies leaves "running" behind and loses the lock; whoever looks then sees
 "interrupted", and the next attempt may begin. Files other than events.jsonl and log.txt appear
@@ -29,10 +30,10 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from objectives.errors import InputError
 
@@ -149,10 +150,7 @@ class RunDir:
             InputError: Another process is at work on this run.
         """
         with (self.path / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"{self.path} is being written by another process.") from None
+            _hold(lock, self.path)
             for file in OWN:
                 for partial in self.path.glob(f".{file}.*"):  # of a worker that was killed
                     partial.unlink()
@@ -194,6 +192,18 @@ class RunDir:
         """Mark the run as done, with its final metrics."""
         self._move(State.RUNNING, State.DONE, metrics=metrics, **facts)
 
+    def give_up(self, reason: str) -> None:
+        """Mark a run as failed whose worker died and left no record, or never began one.
+
+        A run that has ended otherwise, or that another worker writes, stays as it is.
+        """
+        with suppress(InputError), (self.path / "lock").open("a") as lock:
+            _hold(lock, self.path)
+            status = read_json(self.path / "status.json")
+            if status["state"] in {State.PLANNED, State.RUNNING}:
+                ended = {"state": State.FAILED, "reason": reason, "ended": time.time()}
+                self._write_status({"started": time.time(), **status, **ended})
+
     def beat(self) -> None:
         """Give a sign of progress, once a second at most."""
         if time.monotonic() - self.beaten >= 1:
@@ -209,6 +219,13 @@ class RunDir:
 
     def _write_status(self, status: dict[str, Any]) -> None:
         write_whole(self.path / "status.json", json.dumps(status, indent=1))
+
+
+def _hold(lock: IO[str], path: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(f"{path} is being written by another process.") from None
 
 
 class Events:
