@@ -1,51 +1,59 @@
 """What Hydra needs to find the launchers; their work is in runner/launch."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+if TYPE_CHECKING:
+    from runner.launch.executor import Executor
 
-class LocalLauncher(Launcher):
-    """A pool of processes on this machine.
+
+class ExecutorLauncher(Launcher):
+    """A launcher whose jobs an executor carries.
 
     Args:
-        settings: See runner/launch/local.py.
+        retries: Further attempts of a job that fails, from its checkpoint.
+        stop_on_failure: Whether the first job that fails for good ends the sweep.
+        settings: The executor's.
     """
 
-    def __init__(self, **settings: Any):
+    def __init__(self, retries: int, stop_on_failure: bool, **settings: Any):
+        self.retries, self.stop_on_failure = retries, stop_on_failure
         self.settings = settings
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        self.config, self.loader = config, hydra_context.config_loader
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    @abstractmethod
+    def executor(self, device: str, folder: Path) -> "Executor":
+        """The executor, not yet opened.
+
+        Args:
+            device: Where jobs compute, as `device` says.
+            folder: Where it may keep what belongs to the sweep.
+        """
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Hydra's own contract, for sweepers that are not ours."""
-        from runner.job import Job
+        """Hydra's own contract, for sweepers and functions that are not ours."""
+        from runner.launch.calls import launch_calls
 
-        setup_globals()
-        composed = [self.loader.load_sweep_config(self.config, list(o)) for o in job_overrides]
-        jobs = [Job.of(config) for config in composed]
-        self.run_jobs(jobs)
-        return [
-            JobReturn(
-                overrides=list(overrides),
-                cfg=config,
-                status=JobStatus.COMPLETED if job.is_done() else JobStatus.FAILED,
-                _return_value=job.directory.status.get("metrics"),
-            )
-            for overrides, config, job in zip(job_overrides, composed, jobs, strict=True)
-        ]
+        return launch_calls(self, job_overrides, initial_job_idx)
 
-    def run_jobs(self, jobs: Sequence[Any]) -> None:
-        """Run jobs to their ends."""
-        from runner.launch.local import run_jobs
 
-        run_jobs(list(jobs), **self.settings)
+class LocalLauncher(ExecutorLauncher):
+    """A pool of processes on this machine: see conf/hydra/launcher/local.yaml."""
+
+    def executor(self, device: str, folder: Path) -> "Executor":
+        from runner.launch.pool import local_pool
+
+        return local_pool(device, **self.settings)

@@ -3,11 +3,12 @@
 from typing import Any
 
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 
 class GridSweeper(Sweeper):
@@ -39,11 +40,20 @@ class GridSweeper(Sweeper):
         )
 
 
-class UserConfigs(SearchPathPlugin):
-    """The working directory's conf/ stands behind our own."""
+class Configs(SearchPathPlugin):
+    """Our command line finds the working directory's conf/ too, and others find our launchers."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        from runner.catalogue import CONF
         from runner.catalogue import search_path as folders
 
-        for folder in folders()[1:]:
-            search_path.append("user", f"file://{folder}")
+        if any(
+            element.path.removeprefix("file://") == str(CONF) for element in search_path.get_path()
+        ):
+            for folder in folders()[1:]:
+                search_path.append("user", f"file://{folder}")
+            return
+        for file in (CONF / "hydra" / "launcher").glob("*.yaml"):
+            ConfigStore.instance().store(
+                file.stem, OmegaConf.load(file), "hydra/launcher", provider="runner"
+            )

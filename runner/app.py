@@ -96,7 +96,7 @@ def run_member(job: Job) -> dict[str, float]:
     except Exception as error:
         console.print(f"{job.name}  {type(error).__name__}: {error}")
         raise
-    console.print(outcome(job))
+    console.print(outcome(job.name, job.directory))
     return metrics
 
 

@@ -60,14 +60,32 @@ def check_config(config: dict[str, Any]) -> tuple[Settings, torch.device, Factor
     return settings, device, objective, choose_protocol(config, objective)
 
 
-def build(config: dict[str, Any]) -> Experiment:
+def check_all(configs: list[dict[str, Any]]) -> None:
+    """Build one run after another, to see whether it can be done; data are read once if the same.
+
+    Raises:
+        InputError: Something in a config does not exist, fit or hold.
+    """
+    kept: tuple[Any, Any] = None, None
+    for config in configs:
+        if kept[0] != config["task"]["data"]:
+            check_config(config)  # what needs no data first
+            kept = config["task"]["data"], instantiated(config["task"], "data")
+        build(config, kept[1])
+
+
+def build(config: dict[str, Any], data: Any = None) -> Experiment:
     """Make every part of a run.
+
+    Args:
+        config: The config.
+        data: What its `task.data` makes, where that is there already.
 
     Raises:
         InputError: Something in the config does not exist, fit or hold.
     """
     settings, device, objective, protocol_factory = check_config(config)
-    data = instantiated(config["task"], "data")
+    data = instantiated(config["task"], "data") if data is None else data
     seed_everything(settings.seed)
     facts = settings.model_dump() | {"data": data, "device": device}
     protocol: Protocol = made(fill(protocol_factory, facts | hyperparameters(objective)))

@@ -39,6 +39,12 @@ What there is
   runner list objectives --task digits    those that fit a task
   runner show objective=ldr         formula, hyperparameters, search space
 
+Sweeps, from any shell
+  runner status [SWEEP]             which there are; the jobs of one
+  runner logs JOB                   what a job has said
+  runner cancel SWEEP|JOB           stop it; what is under way leaves a checkpoint
+  runner collect [SWEEP]            results of a sweep that was not waited for
+
 Results
   runner ui                         MLflow's pages on the results
   runner sync                       bring into MLflow what is not there yet
@@ -151,6 +157,42 @@ def sync(places: tuple[str, ...]) -> None:
     from runner.places import synchronize
 
     synchronize(places)
+
+
+@commands.command()
+@click.argument("words", nargs=-1, metavar="[SWEEP] [root=PATH]")
+def status(words: tuple[str, ...]) -> None:
+    """Which sweeps there are and how they stand, or the jobs of one."""
+    from runner.manage import print_status
+
+    print_status(words)
+
+
+@commands.command()
+@click.argument("words", nargs=-1, required=True, metavar="JOB [root=PATH]")
+def logs(words: tuple[str, ...]) -> None:
+    """What a job has said; JOB is its directory, its signature, or its SLURM job."""
+    from runner.manage import print_logs
+
+    print_logs(words)
+
+
+@commands.command()
+@click.argument("words", nargs=-1, required=True, metavar="SWEEP|JOB [root=PATH]")
+def cancel(words: tuple[str, ...]) -> None:
+    """Stop a sweep or a job; what is under way leaves a checkpoint."""
+    from runner.manage import cancel
+
+    cancel(words)
+
+
+@commands.command()
+@click.argument("words", nargs=-1, metavar="[SWEEP] [root=PATH]")
+def collect(words: tuple[str, ...]) -> None:
+    """Results of a sweep that was not waited for: settled, in MLflow, as a table."""
+    from runner.manage import collect
+
+    collect(words)
 
 
 @commands.command()

@@ -9,20 +9,27 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from runner.identity import own_files
+from runner.identity import own_files, source_digest
 from runner.rundir import write_whole
 
 PACKAGES = ("runner", "torch", "hydra-core", "mlflow", "numpy", "scikit-learn", "gymnasium")
 
 
-def record_environment(path: Path, targets: Iterable[str]) -> None:
+def remember(targets: tuple[str, ...]) -> None:
+    """Find out once what every worker of a server would find out, before they are made."""
+    code_state(Path.cwd())
+    versions(PACKAGES)
+    untracked(targets)
+    source_digest(targets)
+
+
+def record_environment(path: Path, targets: tuple[str, ...]) -> None:
     """Append this attempt's environment to `environment.json`, and keep the code that it runs.
 
     What git has not committed is in `code.diff`; files that it does not track are copied.
@@ -37,10 +44,9 @@ def record_environment(path: Path, targets: Iterable[str]) -> None:
     attempts.append(environment() | {"git_commit": commit, "time": time.time()})
     write_whole(file, json.dumps(attempts, indent=1))
     write_whole(path / "code.diff", diff)
-    for source in own_files(targets):
-        if not _git(source.parent, "ls-files", source.name) and "site-packages" not in source.parts:
-            (path / "code").mkdir(exist_ok=True)
-            shutil.copy(source, path / "code" / source.name)
+    for source in untracked(targets):
+        (path / "code").mkdir(exist_ok=True)
+        shutil.copy(source, path / "code" / source.name)
 
 
 def environment() -> dict[str, Any]:
@@ -58,6 +64,7 @@ def environment() -> dict[str, Any]:
     }
 
 
+@cache
 def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
     """The installed version of each package; None where there is none."""
 
@@ -68,6 +75,16 @@ def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
             return None
 
     return {package: version(package) for package in packages}
+
+
+@cache
+def untracked(targets: tuple[str, ...]) -> list[Path]:
+    """The source files behind dotted names that git does not track and no package brought."""
+    return [
+        file
+        for file in own_files(targets)
+        if "site-packages" not in file.parts and not _git(file.parent, "ls-files", file.name)
+    ]
 
 
 @cache

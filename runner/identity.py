@@ -44,7 +44,7 @@ def signature(config: Mapping[str, Any], data: Path, cache_file: Path | None = N
     meaning = {
         "config": canonical(config),
         "data": fingerprint(data_files(config), data, cache_file),
-        "code": source_digest(sorted(set(targets(config)))),
+        "code": source_digest(tuple(sorted(set(targets(config))))),
     }
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -95,8 +95,12 @@ def fingerprint(files: Iterable[str], data: Path, cache_file: Path | None = None
     return found
 
 
-def source_digest(names: Iterable[str]) -> str:
-    """Hash of the source behind dotted names, and of what it uses of its own project."""
+@cache
+def source_digest(names: tuple[str, ...]) -> str:
+    """Hash of the source behind dotted names, and of what it uses of its own project.
+
+    It is that of the first look, as are the definitions: what a process has imported stays.
+    """
     pieces = sorted([*key, source] for key, source in _pieces(names).items())
     return hashlib.sha256(json.dumps(pieces).encode()).hexdigest()
 

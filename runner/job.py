@@ -1,10 +1,9 @@
 """One job: a composed config, its identity, and its execution in a run directory."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,61 +13,108 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from objectives.errors import InputError
 from runner.catalogue import YAML
 from runner.console import console
-from runner.identity import signature, targets
-from runner.rundir import Interrupted, RunDir, State, write_whole
+from runner.identity import signature as sign
+from runner.identity import source_digest, targets
+from runner.rundir import RunDir, State, write_whole
 
 PLACES = {"root", "data", "tracking", "device"}
 """Settings that say where a run happens; its name leaves them out."""
+
+PLACEHOLDERS = {"root": "<root>", "data": "<data>"}
+"""What stands for paths in a config that says what a run means."""
+
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 log = logging.getLogger("runner")
 
 
 @dataclass(frozen=True)
-class Job:
-    """A composed config as plain values, and how it came about.
+class Composed:
+    """A config as plain values, interpolations resolved.
 
     Attributes:
-        config: The config, resolved.
+        config: What runs.
         neutral: The same with placeholders for paths: what the signature is made of.
-        choices: The option chosen in each config group.
-        overrides: The command-line overrides of this job.
     """
 
     config: dict[str, Any]
     neutral: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A run to be: who it is, and how its config is made; sweeps hold them by the thousand.
+
+    Attributes:
+        compose: Makes the config.
+        choices: The option chosen in each config group.
+        overrides: The command-line overrides of this job.
+        runs: The folder of all runs.
+        signature: What the run means, hashed; the name of its directory.
+        code: Digest of the source that it uses.
+        targets: The dotted names that the config instantiates.
+        seed: Its seed.
+    """
+
+    compose: Callable[[], Composed]
     choices: Mapping[str, str]
     overrides: tuple[str, ...]
+    runs: Path
+    signature: str
+    code: str
+    targets: tuple[str, ...]
+    seed: int
+
+    @classmethod
+    def made(
+        cls,
+        compose: Callable[[], Composed],
+        choices: Mapping[str, str],
+        overrides: Iterable[str],
+        signature: str = "",
+    ) -> "Job":
+        """A job from what makes its config; the signature is found where none is given."""
+        composed = compose()
+        config = composed.config
+        runs = Path(config["root"]) / "runs"
+        used = tuple(sorted(set(targets(config))))
+        return cls(
+            compose,
+            choices,
+            tuple(overrides),
+            runs,
+            signature or sign(composed.neutral, Path(config["data"]), runs / ".fingerprints.json"),
+            source_digest(used),
+            used,
+            config["seed"],
+        )
 
     @classmethod
     def of(cls, composed: DictConfig) -> "Job":
         """A job from a config that Hydra composed, its `hydra` node included."""
-        hydra = composed.hydra
-        own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-        _forget_other_model(own, hydra.overrides.task)
-        placeholders = {"root": "<root>", "data": "<data>"}
-        config, neutral = _plain(own), _plain(OmegaConf.merge(own, placeholders))
-        choices = _plain(hydra.runtime.choices)
-        return cls(config, neutral, choices, tuple(hydra.overrides.task))
+        overrides = composed.hydra.overrides.task
+        own = own_part(composed)
+        _forget_other_model(own, overrides)
+        done = Composed(plain(own), plain(OmegaConf.merge(own, PLACEHOLDERS)))
+        return cls.made(lambda: done, plain(composed.hydra.runtime.choices), overrides)
 
     @classmethod
-    def again(cls, run: RunDir) -> "Job":
-        """The job of an existing run directory."""
+    def again(cls, run: RunDir, signature: str = "") -> "Job":
+        """The job of an existing run directory; its signature is computed anew unless given."""
         planned = run.run
         config: dict[str, Any] = yaml.load((run.path / "config.yaml").read_text(), YAML)
-        return cls(config, planned["meaning"], planned["choices"], tuple(planned["overrides"]))
+        composed = Composed(config, planned["meaning"])
+        return cls.made(lambda: composed, planned["choices"], planned["overrides"], signature)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config, made anew."""
+        return self.compose().config
 
     @property
     def modules(self) -> set[str]:
         """The modules that the config names."""
-        return {target.rpartition(".")[0] for target in targets(self.config)}
-
-    @cached_property
-    def signature(self) -> str:
-        return signature(self.neutral, Path(self.config["data"]), self.runs / ".fingerprints.json")
-
-    @property
-    def runs(self) -> Path:
-        return Path(self.config["root"]) / "runs"
+        return {target.rpartition(".")[0] for target in self.targets}
 
     @property
     def setting(self) -> str:
@@ -79,7 +125,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        return f"{self.setting} seed={self.config['seed']}"
+        return f"{self.setting} seed={self.seed}"
 
     @property
     def directory(self) -> RunDir:
@@ -92,16 +138,18 @@ class Job:
 
     def plan(self) -> RunDir:
         """The run's directory, made if it is not there yet."""
+        composed = self.compose()
         facts = {
             "signature": self.signature,
+            "code": self.code,
             "name": self.name,
             "setting": self.setting,
-            "seed": self.config["seed"],
+            "seed": self.seed,
             "choices": dict(self.choices),
             "overrides": list(self.overrides),
-            "meaning": self.neutral,
+            "meaning": composed.neutral,
         }
-        return RunDir.plan(self.runs, facts, OmegaConf.to_yaml(OmegaConf.create(self.config)))
+        return RunDir.plan(self.runs, facts, dumped(composed.config))
 
     def check_root(self) -> None:
         """Try to write where runs are kept.
@@ -131,7 +179,17 @@ def _forget_other_model(config: DictConfig, overrides: list[str]) -> None:
                     del config.model[key]
 
 
-def _plain(node: Any) -> dict[str, Any]:
+def dumped(config: dict[str, Any]) -> str:
+    """A config as YAML."""
+    return str(yaml.dump(config, Dumper=DUMPER, sort_keys=False, allow_unicode=True))
+
+
+def own_part(composed: DictConfig) -> DictConfig:
+    """A composed config without Hydra's own node."""
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+
+
+def plain(node: Any) -> dict[str, Any]:
     """A config node as plain values, interpolations resolved."""
     container: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     return container
@@ -146,13 +204,14 @@ def execute(job: Job) -> dict[str, float]:
     if job.is_done():
         finished: dict[str, float] = job.directory.status["metrics"]
         return finished
+    config = job.config
     from runner.build import build
     from runner.display import display_on
     from runner.environment import record_environment
     from runner.stop import StopSignal
     from runner.train import train
 
-    experiment = build(job.config)
+    experiment = build(config)
     run = job.plan()
     with (
         logging_to(run.path / "log.txt"),
@@ -160,39 +219,20 @@ def execute(job: Job) -> dict[str, float]:
         StopSignal() as stop,
         display_on(console) as display,
     ):
-        record_environment(run.path, targets(job.config))
+        record_environment(run.path, job.targets)
         metrics = train(experiment, run, events, display, stop)
         run.finish(metrics)
     return metrics
 
 
-def work_on(run: RunDir) -> int:
-    """Do a planned run in a process of its own; returns the exit status.
-
-    The run is what it was planned as: its signature is not computed anew.
-    """
-    job = Job.again(run)
-    vars(job)["signature"] = run.path.name
-    try:
-        execute(job)
-    except Interrupted:
-        return 1
-    except Exception as error:
-        if run.state is not State.FAILED:  # found before the attempt: it is noted all the same
-            with suppress(type(error)), run.attempt():
-                raise
-        return 1
-    return 0
-
-
-def outcome(job: Job) -> str:
-    """One line on how a job ended."""
-    status = job.directory.status
+def outcome(name: str, run: RunDir) -> str:
+    """One line on how a run ended."""
+    status = run.status
     if status["state"] != State.DONE:
-        return f"{job.name}  {status['state']}: {status.get('reason', '')}  {job.directory.path}"
+        return f"{name}  {status['state']}: {status.get('reason', '')}  {run.path}"
     metrics = status["metrics"].items()
     shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics if name.startswith("test/"))
-    return f"{job.name}  {shown}  {job.directory.path}"
+    return f"{name}  {shown}  {run.path}"
 
 
 @contextmanager

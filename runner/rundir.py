@@ -125,6 +125,11 @@ class RunDir:
         return State(self.status["state"])
 
     @property
+    def recorded(self) -> State:
+        """The state as it was written down, by whoever may be dead by now."""
+        return State(read_json(self.path / "status.json")["state"])
+
+    @property
     def stamp(self) -> list[Any]:
         """Changes whenever there is something new to know about the run."""
         events = self.path / "events.jsonl"
@@ -133,14 +138,7 @@ class RunDir:
 
     def is_locked(self) -> bool:
         """Whether a worker is alive and writes here."""
-        try:
-            with (self.path / "lock").open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+        return is_held(self.path / "lock")
 
     @contextmanager
     def attempt(self) -> Iterator["Events"]:
@@ -210,6 +208,13 @@ class RunDir:
             self.beaten = time.monotonic()
             (self.path / "heartbeat").touch()
 
+    @property
+    def signs(self) -> dict[str, Any]:  # TEMP
+        return {}
+
+    def silent_for(self) -> float:  # TEMP
+        return 0.0
+
     def _move(self, old: State, new: State, **facts: Any) -> None:
         if new not in MOVES[old]:
             raise InputError(f"{self.path} is {old}: it cannot become {new}.")
@@ -219,6 +224,18 @@ class RunDir:
 
     def _write_status(self, status: dict[str, Any]) -> None:
         write_whole(self.path / "status.json", json.dumps(status, indent=1))
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process holds a lock file."""
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _hold(lock: IO[str], path: Path) -> None:

@@ -1,9 +1,8 @@
 """A sweep from its overrides to its table."""
 
-import hashlib
-import json
-import time
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -11,14 +10,19 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
+from hydra_plugins.runner_launchers import ExecutorLauncher
 from runner import report
 from runner.console import console
 from runner.job import Job
-from runner.rundir import State, write_whole
+from runner.launch.launch import run_all
+from runner.rundir import State
+from runner.settings import Settings
+from runner.sweepdir import SweepDir
 from runner.track.follow import following
 from sweeps.grid import grid
 
 ENDED = {State.DONE, State.PRUNED}
+Begun = Callable[[], AbstractContextManager[None]]
 
 
 class SweepFailed(Exception):
@@ -46,28 +50,74 @@ def sweep(
             or loader.get_group_options(key, ObjectType.GROUP)
         )
 
-    jobs = distinct([Job.of(compose(job)) for job in grid(arguments, compose, is_group)])
+    blocks = grid(arguments, compose, is_group)
+    jobs = distinct([job for block in blocks for job in block.jobs(compose)])
     waiting = [job for job in jobs if not job.is_done()]
-    check(waiting)
-    for job in waiting:
-        job.plan()
-    folder = write_manifest(jobs, arguments)
     say_plan(jobs, waiting)
-    with following(jobs[0].config):
-        launch(launcher, waiting)
+    folder = SweepDir.of(jobs[0].runs.parent, [job.signature for job in jobs])
+    if waiting:
+        jobs[0].check_root()
+        with following(jobs[0].config):
+            run(launcher, waiting, folder, partial(planned, folder, jobs, arguments))
     statuses = [job.directory.status for job in jobs]
     report.print_sweep([(job.directory.run, s) for job, s in zip(jobs, statuses, strict=True)])
-    console.print(f"sweep {folder}")
+    console.print(f"sweep {folder.path}")
     fail_if_any([job for job in waiting if job.directory.state not in ENDED])
     return statuses
 
 
-def launch(launcher: Launcher, jobs: list[Job]) -> None:
-    """Run jobs; a launcher that is not ours composes them again from their overrides."""
-    if hasattr(launcher, "run_jobs"):
-        launcher.run_jobs(jobs)
-    else:
-        launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=0)
+def run(launcher: Launcher, jobs: list[Job], folder: SweepDir, begun: Begun) -> None:
+    """Check, plan and run jobs; a launcher that is not ours composes them again.
+
+    Args:
+        launcher: What runs them.
+        jobs: The jobs.
+        folder: The sweep's.
+        begun: The context in which they run: they are planned, and are this process's to run.
+
+    Raises:
+        InputError: A job cannot run.
+    """
+    if not isinstance(launcher, ExecutorLauncher):
+        from runner.build import check_all
+
+        check_all([job.config for job in covering(jobs)])
+        with begun():
+            launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=0)
+        return
+    with launcher.executor(jobs[0].config["device"], folder.path) as executor:
+        with console.status("checking"):
+            executor.check([job.config for job in covering(jobs)])
+        with begun():
+            run_all(executor, jobs, launcher.retries, launcher.stop_on_failure)
+
+
+@contextmanager
+def planned(folder: SweepDir, jobs: list[Job], arguments: list[str]) -> Iterator[None]:
+    """Write down what is to be run, and be the one who runs it."""
+    for job in jobs:
+        job.plan()
+    folder.plan([job.signature for job in jobs], arguments)
+    with folder.held():
+        yield
+
+
+def covering(jobs: list[Job]) -> list[Job]:
+    """Jobs among which every value of every axis is once, seeds aside, for each choice of options.
+
+    Raises:
+        InputError: A setting that is no matter of options is outside its domain.
+    """
+    seen: dict[tuple[str, ...], set[str]] = {}
+    chosen = []
+    for job in jobs:
+        Settings.of(job.config)
+        values = {override for override in job.overrides if not override.startswith("seed=")}
+        known = seen.setdefault(tuple(job.choices.values()), set())
+        if not known or not values <= known:
+            chosen.append(job)
+            known |= values | {""}
+    return chosen
 
 
 def distinct(jobs: list[Job]) -> list[Job]:
@@ -75,42 +125,13 @@ def distinct(jobs: list[Job]) -> list[Job]:
     return list({job.signature: job for job in reversed(jobs)}.values())[::-1]
 
 
-def check(jobs: list[Job]) -> None:
-    """Find bad input of any job before the first one starts.
-
-    Raises:
-        InputError: A job cannot run.
-    """
-    if not jobs:
-        return
-    from runner.build import build
-
-    jobs[0].check_root()
-    for job in jobs:
-        build(job.config)
-
-
-def write_manifest(jobs: list[Job], arguments: list[str]) -> Path:
-    """Note the sweep's members; the same members are the same sweep."""
-    members = [job.signature for job in jobs]
-    identity = hashlib.sha256(json.dumps(sorted(members)).encode()).hexdigest()[:12]
-    folder = Path(jobs[0].config["root"]) / "sweeps" / identity
-    if not (folder / "manifest.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        manifest = {
-            "id": identity,
-            "created": time.time(),
-            "overrides": arguments,
-            "members": members,
-        }
-        write_whole(folder / "manifest.json", json.dumps(manifest, indent=1))
-    return folder
-
-
 def say_plan(jobs: list[Job], waiting: list[Job]) -> None:
     done = len(jobs) - len(waiting)
-    finished = f", {done} finished before" if done else ""
-    console.print(f"{len(jobs)} job{'s' * (len(jobs) != 1)}{finished}")
+    elsewhere = sum(job.directory.is_locked() for job in waiting)
+    facts = [f"{len(jobs)} job{'s' * (len(jobs) != 1)}"]
+    facts += [f"{done} finished before"] * bool(done)
+    facts += [f"{elsewhere} under way elsewhere, to be waited for"] * bool(elsewhere)
+    console.print(", ".join(facts))
 
 
 def fail_if_any(failed: list[Job]) -> None:

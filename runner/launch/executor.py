@@ -7,21 +7,43 @@ once for all executors.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Protocol, Self
 
-from runner.job import Job
+from runner.rundir import RunDir
+
+
+class Work(Protocol):
+    """What an executor has to know of a job.
+
+    Attributes:
+        targets: The dotted names that it instantiates.
+    """
+
+    @property
+    def signature(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def targets(self) -> tuple[str, ...]: ...
+
+    @property
+    def directory(self) -> RunDir: ...
+
+    def is_done(self) -> bool: ...
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A job that is over.
+    """A job that is over, for now.
 
     Attributes:
         job: The job.
         reason: Why it did not end well; "" where it did.
     """
 
-    job: Job
+    job: Work
     reason: str = ""
 
 
@@ -33,7 +55,7 @@ class Executor(ABC):
     """
 
     @abstractmethod
-    def submit(self, jobs: Sequence[Job]) -> None:
+    def submit(self, jobs: Sequence[Work]) -> None:
         """Take over jobs whose run directories are planned."""
 
     @abstractmethod
@@ -41,8 +63,23 @@ class Executor(ABC):
         """The jobs that ended since the last call; waits so many seconds for the first one."""
 
     @abstractmethod
-    def cancel(self, jobs: Sequence[Job]) -> None:
+    def cancel(self, jobs: Sequence[Work]) -> None:
         """Ask jobs to stop: those under way leave a checkpoint. `poll` tells when they have."""
+
+    @property
+    @abstractmethod
+    def running(self) -> list[Work]:
+        """The jobs under way."""
+
+    def check(self, configs: list[dict[str, Any]]) -> None:
+        """Find bad input of jobs before the first one starts.
+
+        Raises:
+            InputError: A job cannot run.
+        """
+        from runner.build import check_all
+
+        check_all(configs)
 
     def __enter__(self) -> Self:
         return self

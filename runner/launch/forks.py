@@ -6,8 +6,9 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,16 +16,15 @@ from runner.launch.slots import Slot
 
 Message = dict[str, Any]
 
+POLL = 0.2
+"""Seconds between two looks at a silent server."""
+
 
 class Forks:
-    """A fork server of one's own; it and its workers are gone when the body ends.
+    """A fork server of one's own; it and its workers are gone when the body ends."""
 
-    Args:
-        modules: What the jobs will import.
-    """
-
-    def __init__(self, modules: list[str]):
-        self.modules = modules
+    def __init__(self) -> None:
+        self.known: dict[str, set[Any]] = {"modules": set(), "targets": set()}
 
     def __enter__(self) -> Self:
         self.restart()
@@ -46,13 +46,46 @@ class Forks:
             bufsize=0,
         )
         self.buffer = b""
-        self._say(preload=self.modules)
+        known, self.known = self.known, {"modules": set(), "targets": set()}
+        self.preload(**known)
+
+    def preload(
+        self, targets: Set[tuple[str, ...]] = frozenset(), modules: Set[str] = frozenset()
+    ) -> None:
+        """Have the server import what jobs will need, and read their source.
+
+        Args:
+            targets: The dotted names that each config instantiates.
+            modules: Further modules.
+        """
+        news = {
+            "modules": modules - self.known["modules"],
+            "targets": targets - self.known["targets"],
+        }
+        if any(news.values()):
+            self._say(preload={kind: sorted(names) for kind, names in news.items()})
+        for kind, names in news.items():
+            self.known[kind] |= names
+
+    def check(self, configs: list[dict[str, Any]], slot: Slot) -> str:
+        """Build jobs to see whether it can be done; returns what is wrong with one, or "".
+
+        What the building has imported, the server imports too.
+        """
+        self._say(check=configs, environment=slot.environment, threads=slot.threads)
+        while True:
+            for message in self.messages(POLL):
+                if not message:
+                    raise RuntimeError("the process that starts the jobs died at its start")
+                if "checked" in message:
+                    self.preload(modules=set(message["imported"]))
+                    return str(message["checked"])
+                if "ended" in message:  # the checking process died: the jobs will say why
+                    return ""
 
     def start(self, run: Path, slot: Slot) -> None:
         """Start a worker for a planned run."""
-        self._say(
-            run=str(run), environment=slot.environment, threads=slot.threads, command=sys.argv
-        )
+        self._say(run=str(run), command=sys.argv, **asdict(slot))
 
     def signal(self, pid: int, number: int) -> None:
         """Send a worker a signal."""

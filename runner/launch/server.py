@@ -4,13 +4,15 @@ A worker starts in the time of a fork instead of that of all imports. The server
 computes: a process that has used OpenMP hangs its multi-threaded children, and a CUDA context does
 not survive a fork. It and its coordinator exchange JSON lines. In:
 
-    {"preload": [modules]}                                          import what jobs will need
+    {"preload": {"modules": [...], "targets": [[...]]}}         import what jobs will need
+    {"check": [configs], "environment": {...}}                  see whether they can be built
     {"run": directory, "environment": {...}, "threads": n,
-     "command": what the user typed}                                start a worker
-    {"signal": number, "pid": pid}                                  send it a signal
+     "gpu_memory_gb": limit, "command": what the user typed}    start a worker
+    {"signal": number, "pid": pid}                              send it a signal
 
 Out:
 
+    {"checked": what is wrong or "", "imported": [modules]}
     {"started": pid, "run": directory}    {"ended": pid, "status": exit status}
 
 When the coordinator dies its end of the pipe closes: the server asks its workers to stop, which
@@ -24,10 +26,12 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from objectives.errors import InputError
 from runner.rundir import RunDir
 
 PARENT_DEATH_SIGNAL = 1
@@ -61,11 +65,16 @@ class Server:
                     sources.remove(source)
                     self.stop_workers()
 
-    def preload(self, modules: list[str]) -> None:
+    def preload(self, modules: list[str], targets: list[list[str]]) -> None:
         """Import what the jobs need; a module that cannot be imported is the worker's to report."""
-        for module in (*ALWAYS, *modules):
+        named = {name.rpartition(".")[0] for names in targets for name in names}
+        for module in (*ALWAYS, *sorted(named), *modules):
             with suppress(Exception):
                 importlib.import_module(module)
+        from runner.environment import remember
+
+        for names in targets:
+            remember(tuple(names))
 
     def obey(self, content: bytes) -> None:
         """Carry out every whole line."""
@@ -73,21 +82,24 @@ class Server:
         for line in lines:
             order = json.loads(line)
             if "preload" in order:
-                self.preload(order["preload"])
+                self.preload(**order["preload"])
             elif "signal" in order:
                 with suppress(ProcessLookupError):
                     os.kill(order["pid"], order["signal"])
+            elif "check" in order:
+                self.fork(checker, order)
             else:
-                self.start(order)
+                say(started=self.fork(worker, order), run=order["run"])
 
-    def start(self, order: dict[str, Any]) -> None:
-        """Fork a worker for a planned run."""
+    def fork(self, work: Callable[[dict[str, Any]], int], order: dict[str, Any]) -> int:
+        """Do something in a process of its own; returns its id."""
         server = os.getpid()
         pid = os.fork()
         if not pid:
-            os._exit(worker(order, server))
+            become_worker(order["environment"])
+            os._exit(work(order) if os.getppid() == server else 1)  # it may have died meanwhile
         self.workers.add(pid)
-        self.say(started=pid, run=order["run"])
+        return pid
 
     def reap(self) -> None:
         """Tell which workers have ended."""
@@ -96,33 +108,55 @@ class Server:
             if not pid:
                 return
             self.workers.discard(pid)
-            self.say(ended=pid, status=os.waitstatus_to_exitcode(status))
+            say(ended=pid, status=os.waitstatus_to_exitcode(status))
 
     def stop_workers(self) -> None:
         for pid in self.workers:
             os.kill(pid, signal.SIGTERM)
 
-    def say(self, **message: Any) -> None:
-        with suppress(BrokenPipeError):  # nobody listens any more
-            os.write(sys.stdout.fileno(), json.dumps(message).encode() + b"\n")
+
+def say(**message: Any) -> None:
+    """Tell the coordinator."""
+    with suppress(BrokenPipeError):  # nobody listens any more
+        os.write(sys.stdout.fileno(), json.dumps(message).encode() + b"\n")
 
 
-def worker(order: dict[str, Any], server: int) -> int:
-    """Do a planned run; returns the exit status."""
+def become_worker(environment: dict[str, str]) -> None:
+    """Forget what is the server's, and end with it."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    os.environ.update(environment)
+
+
+def checker(order: dict[str, Any]) -> int:
+    """Build jobs without running them, and tell what is wrong and what had to be imported."""
+    from runner.build import check_all
+
+    before, message = set(sys.modules), ""
+    try:
+        check_all(order["check"])
+    except InputError as error:
+        message = str(error)
+    except Exception:  # not the user's input: the job itself tells, with its traceback
+        pass
+    say(checked=message, imported=[name for name in sys.modules if name not in before])
+    return 0
+
+
+def worker(order: dict[str, Any]) -> int:
+    """Do a planned run; returns the exit status."""
     run = RunDir(Path(order["run"]))
     redirect(run.path / "output.txt")
-    if os.getppid() != server:
-        return 1  # it died before the kernel had been told
-    os.environ.update(order["environment"])
     sys.argv = order["command"]
     import torch
 
-    from runner.job import work_on
+    from runner.launch.work import work_on
 
     torch.set_num_threads(order["threads"])
+    if order["gpu_memory_gb"] and torch.cuda.is_available():
+        share = order["gpu_memory_gb"] * 2**30 / torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(share, 1.0))
     try:
         return work_on(run)
     finally:

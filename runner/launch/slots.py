@@ -15,10 +15,12 @@ class Slot:
     Attributes:
         threads: Threads that the job may use.
         environment: Variables that tell it which GPU is its own.
+        gpu_memory_gb: Memory of that GPU that it may use, in GiB; None for all.
     """
 
     threads: int
     environment: dict[str, str] = field(default_factory=dict)
+    gpu_memory_gb: float | None = None
 
 
 def slots(
@@ -26,6 +28,7 @@ def slots(
     jobs_per_gpu: int = 1,
     threads_per_job: int | None = None,
     gpus: list[str] | None = None,
+    gpu_memory_gb: float | None = None,
 ) -> list[Slot]:
     """The slots of this machine: its free GPUs where jobs may use them, else its cores.
 
@@ -34,6 +37,7 @@ def slots(
         jobs_per_gpu: Jobs that share a GPU.
         threads_per_job: Threads of a job; the cores shared out where there are GPUs, else 1.
         gpus: The GPUs to use, free or not.
+        gpu_memory_gb: See `Slot`.
 
     Raises:
         InputError: There are no slots.
@@ -43,7 +47,11 @@ def slots(
     if found:
         count = len(found) * jobs_per_gpu
         threads = threads_per_job or max(1, cores // count)
-        return [Slot(threads, {VISIBLE: str(gpu)}) for _ in range(jobs_per_gpu) for gpu in found]
+        return [
+            Slot(threads, {VISIBLE: str(gpu)}, gpu_memory_gb)
+            for _ in range(jobs_per_gpu)
+            for gpu in found
+        ]
     threads = threads_per_job or 1
     if threads > cores:
         raise InputError(f"threads_per_job={threads} is more than the {cores} cores here.")

@@ -37,7 +37,8 @@ def sources(tmp_path, monkeypatch):
         importlib.invalidate_caches()
         identity.locate.cache_clear()
         identity._definitions.cache_clear()
-        return source_digest(["my_loss.loss"])
+        source_digest.cache_clear()
+        return source_digest(("my_loss.loss",))
 
     return digest
 
@@ -90,17 +91,17 @@ def test_libraries_of_another_environment_do_not_count(tmp_path, monkeypatch, fo
     package.mkdir(parents=True)
     (package / "their_library.py").write_text("def loss(logits):\n    return logits\n")
     monkeypatch.syspath_prepend(str(package))
-    assert source_digest(["their_library.loss"]) == source_digest([])
+    assert source_digest(("their_library.loss",)) == source_digest(())
 
 
 def test_libraries_do_not_count():
-    assert source_digest(["torch.optim.Adam"]) == source_digest([])
+    assert source_digest(("torch.optim.Adam",)) == source_digest(())
 
 
 def test_our_own_objectives_count():
-    assert source_digest(["objectives.noise_robust.ldr"]) != source_digest([])
-    assert source_digest(["objectives.noise_robust.ldr"]) != source_digest(
-        ["objectives.noise_robust.ALDR"]
+    assert source_digest(("objectives.noise_robust.ldr",)) != source_digest(())
+    assert source_digest(("objectives.noise_robust.ldr",)) != source_digest(
+        ("objectives.noise_robust.ALDR",)
     )
 
 

@@ -11,11 +11,12 @@ GROUPS = {"task", "objective", "optimizer"}
 
 def jobs(*arguments: str) -> list[list[str]]:
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return grid(
+        blocks = grid(
             list(arguments),
             lambda overrides: hydra.compose("config", overrides),
             GROUPS.__contains__,
         )
+    return [overrides for block in blocks for overrides in block.overrides()]
 
 
 def test_values_are_combined_in_order():

@@ -1,0 +1,93 @@
+"""Jobs through an executor to their ends: retries, stopping, and what is shown meanwhile."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from runner.launch.executor import Ended, Executor, Work
+from runner.launch.view import view
+from runner.rundir import Interrupted, State
+from runner.stop import StopSignal
+
+LOOK = 0.5
+"""Seconds between two looks at what is under way."""
+
+
+def run_all(
+    executor: Executor, jobs: Sequence[Work], retries: int = 1, stop_on_failure: bool = False
+) -> None:
+    """Run planned jobs to their ends.
+
+    Args:
+        executor: What carries them; open.
+        jobs: The jobs.
+        retries: Further attempts of a job that fails, from its checkpoint.
+        stop_on_failure: Whether the first job that fails for good ends all.
+
+    Raises:
+        Interrupted: Someone asked to stop; what was under way has left a checkpoint.
+    """
+    launch = Launch(executor, jobs, retries, stop_on_failure)
+    with StopSignal() as stop, view() as show:
+        launch.begin()
+        while launch.under_way:
+            if stop.requested:
+                launch.stop()
+            launch.look()
+            show(launch)
+    if stop.requested:
+        raise Interrupted(f"stopped by {stop.requested}")
+
+
+class Launch:
+    """The jobs of a launch and where they are.
+
+    Attributes:
+        under_way: Jobs that wait or run, by signature.
+        ended: Jobs that are over for good, in the order in which they ended.
+        retried: Failed attempts that were followed by another, in their order.
+    """
+
+    def __init__(
+        self, executor: Executor, jobs: Sequence[Work], retries: int, stop_on_failure: bool
+    ):
+        self.executor, self.retries, self.stop_on_failure = executor, retries, stop_on_failure
+        self.under_way = {job.signature: job for job in jobs}
+        self.ended: list[Ended] = []
+        self.retried: list[Ended] = []
+        self.failures: Counter[str] = Counter()
+        self.stopping = False
+
+    def begin(self) -> None:
+        """Hand the jobs over."""
+        self.executor.submit(list(self.under_way.values()))
+
+    def look(self) -> None:
+        """Take up what has ended."""
+        for ended in self.executor.poll(LOOK):
+            self.note(ended)
+
+    def note(self, ended: Ended) -> None:
+        """A job is over, or is tried again."""
+        job = ended.job
+        if ended.reason and self.may_retry(job):
+            self.failures[job.signature] += 1
+            self.retried.append(ended)
+            self.executor.submit([job])
+            return
+        del self.under_way[job.signature]
+        self.ended.append(ended)
+        if ended.reason and not self.stopping:
+            job.directory.give_up(ended.reason)
+            if self.stop_on_failure:
+                self.stop()
+
+    def may_retry(self, job: Work) -> bool:
+        """Whether a job has another attempt; one that was asked to stop has none."""
+        asked = job.directory.recorded is State.INTERRUPTED
+        return not (self.stopping or asked or self.failures[job.signature] >= self.retries)
+
+    def stop(self) -> None:
+        """Start nothing more, and ask what runs to stop."""
+        if not self.stopping:
+            self.stopping = True
+            self.executor.cancel(list(self.under_way.values()))

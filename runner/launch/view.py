@@ -1,0 +1,98 @@
+"""What a launch shows: a line for every job that ends; on a terminal a table of the rest."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.live import Live
+from rich.table import Table
+
+from runner.console import console
+from runner.job import outcome
+from runner.launch.executor import Ended
+from runner.rundir import RunDir, State
+
+if TYPE_CHECKING:
+    from runner.launch.launch import Launch
+
+SHOWN = 20
+"""Most running jobs in the table."""
+
+
+@contextmanager
+def view() -> Iterator["View"]:
+    """A view that suits the console."""
+    if not console.is_terminal:
+        yield View(None)
+        return
+    with Live(console=console, transient=True, auto_refresh=False) as live:
+        yield View(live)
+
+
+class View:
+    """Shows a launch again and again."""
+
+    def __init__(self, live: Live | None):
+        self.live, self.told, self.warned = live, 0, 0
+
+    def __call__(self, launch: "Launch") -> None:
+        """Tell what is new."""
+        for ended in launch.retried[self.warned :]:
+            console.print(f"{failure(ended)}\n  it is tried again")
+        self.warned = len(launch.retried)
+        total = len(launch.ended) + len(launch.under_way)
+        for number, ended in enumerate(launch.ended[self.told :], self.told + 1):
+            if launch.stopping and ended.job.directory.recorded is State.PLANNED:
+                continue  # it never began: nothing to tell
+            line = failure(ended) if ended.reason else outcome(ended.job.name, ended.job.directory)
+            console.print(f"[{number}/{total}] {line}", markup=False)
+        self.told = len(launch.ended)
+        if self.live:
+            self.live.update(table(launch), refresh=True)
+
+
+def failure(ended: Ended) -> str:
+    """Why a job did not end well, and where to look."""
+    return f"{ended.job.name}  {ended.reason}  {ended.job.directory.path / 'log.txt'}"
+
+
+def table(launch: "Launch") -> Table:
+    """What runs, and how many jobs wait, are done and failed."""
+    running = launch.executor.running
+    failed = sum(bool(ended.reason) for ended in launch.ended)
+    counts = (
+        f"{len(launch.under_way) - len(running)} waiting, {len(running)} running, "
+        f"{len(launch.ended) - failed} done, {failed} failed"
+    )
+    return jobs_table(counts, [job.directory for job in running[:SHOWN]])
+
+
+def jobs_table(title: str, runs: Iterable[RunDir]) -> Table:
+    """A row for each run under way."""
+    table = Table("running", title=title, title_justify="left", expand=True)
+    for column in ("step", "loss", "steps/s", "left"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for run in runs:
+        table.add_row(run.run["name"], *progress(run))
+    return table
+
+
+def progress(run: RunDir) -> tuple[str, str, str, str]:
+    """Step, loss, speed and time left of a run under way, from its heartbeat."""
+    signs = run.signs
+    if not signs:
+        return "", "", "", "starting"
+    speed = (signs["step"] - signs["first"]) / max(time.time() - signs["since"], 1e-9)
+    left = (signs["total"] - signs["step"]) / speed if speed else None
+    loss = "" if signs["loss"] is None else f"{signs['loss']:.4g}"
+    return f"{signs['step']}/{signs['total']}", loss, f"{speed:.0f}", duration(left)
+
+
+def duration(seconds: float | None) -> str:
+    """A time span as people say it."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,224 @@
+"""`runner status`, `logs`, `cancel` and `collect`: sweeps from any shell, whoever runs them.
+
+Everything is read from run directories, sweeps' locks and SLURM's queue; nothing else has to live.
+"""
+
+import os
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from objectives.errors import InputError
+from runner import report
+from runner.console import console
+from runner.launch import slurm_state
+from runner.launch.view import jobs_table
+from runner.places import places
+from runner.rundir import RunDir, State, all_runs
+from runner.sweepdir import SweepDir, all_sweeps
+from runner.track.follow import finish, start
+
+ENDED = {State.DONE, State.PRUNED, State.FAILED}
+SHOWN = 20
+"""Most jobs of a kind in a listing."""
+
+OUTPUTS = ("log.txt", "output.txt")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run, and where it stands.
+
+    Attributes:
+        directory: The run's directory.
+        state: As recorded; or "queued" for what SLURM will start, again or for the first time.
+        task: The SLURM task that it is in the queue as; "" where it is in none.
+    """
+
+    directory: RunDir
+    state: str
+    task: str = ""
+
+    @property
+    def name(self) -> str:
+        return str(self.directory.run["name"])
+
+
+def members(runs: Iterable[RunDir]) -> list[Member]:
+    """Where runs stand, with one question to SLURM where some are its."""
+    standing = [(run, run.state, slurm_state.task_of(run)) for run in runs]
+    tasks = [task for _, state, task in standing if task and state not in ENDED]
+    queue = slurm_state.queue(tasks) if tasks else {}
+    return [
+        Member(run, *("queued", task) if task in queue and state is not State.RUNNING else (state,))
+        if state not in ENDED
+        else Member(run, state)
+        for run, state, task in standing
+    ]
+
+
+def print_status(given: tuple[str, ...]) -> None:
+    """Where sweeps stand, or the jobs of one.
+
+    Raises:
+        InputError: There is no such sweep.
+    """
+    root, names = _given(given)
+    if names:
+        for sweep in _sweeps(root, names):
+            print_sweep(sweep)
+        return
+    table = Table("sweep", "begun", "jobs", "", "overrides", box=None, pad_edge=False)
+    for sweep in all_sweeps(root)[-SHOWN:]:
+        manifest = sweep.manifest
+        begun = time.strftime("%d %b %H:%M", time.localtime(manifest["created"]))
+        found = members(sweep.members())
+        overrides = " ".join(manifest["overrides"])
+        table.add_row(manifest["id"], begun, str(len(found)), counts(sweep, found), overrides)
+    if not table.row_count:
+        raise InputError(f"there are no sweeps under {root}; name another folder with root=PATH.")
+    console.print(table)
+
+
+def print_sweep(sweep: SweepDir) -> None:
+    """The jobs of a sweep: how many, which run, which failed and why."""
+    found = members(sweep.members())
+    console.print(f"sweep {sweep.path.name}  {' '.join(sweep.manifest['overrides'])}", markup=False)
+    coordinator = sweep.coordinator()
+    if coordinator:
+        console.print("run by process {} on {}".format(*coordinator))
+    running = [member.directory for member in found if member.state == State.RUNNING]
+    if running:
+        console.print(jobs_table(counts(sweep, found), running[:SHOWN]))
+    else:
+        console.print(counts(sweep, found))
+    for member in [m for m in found if m.state in {State.FAILED, State.INTERRUPTED}][:SHOWN]:
+        console.print(
+            f"{member.state}: {member.name}  {member.directory.status.get('reason', '')}\n"
+            f"  {member.directory.path / OUTPUTS[0]}",
+            markup=False,
+        )
+
+
+def counts(sweep: SweepDir, found: list[Member]) -> str:
+    """How many jobs of a sweep are in which state."""
+    number = Counter(member.state for member in found)
+    waiting = "waiting" if sweep.coordinator() else "not begun"
+    words = {State.PLANNED: waiting}
+    return ", ".join(f"{count} {words.get(state, state)}" for state, count in number.items())  # type: ignore[call-overload]
+
+
+def print_logs(given: tuple[str, ...]) -> None:
+    """What a job has said: its log, what its process printed, and what SLURM caught.
+
+    Raises:
+        InputError: There is no such job.
+    """
+    root, names = _given(given)
+    for run in _runs(root, names):
+        files = [run.path / name for name in OUTPUTS] + slurm_state.outputs_of(run)
+        for file in files:
+            if file.exists() and file.stat().st_size:
+                console.rule(str(file), align="left")
+                console.print(file.read_text(errors="replace"), markup=False, highlight=False)
+
+
+def cancel(given: tuple[str, ...]) -> None:
+    """Stop a sweep or a job; what is under way leaves a checkpoint.
+
+    Raises:
+        InputError: There is no such thing, or nothing of it is under way.
+    """
+    root, names = _given(given)
+    sweeps = [sweep for sweep in all_sweeps(root) if _named(sweep.path.name, names)]
+    if not names:
+        raise InputError("cancel what? A sweep or a job; runner status lists sweeps.")
+    stopped = [*map(_stop_coordinator, sweeps)]
+    runs = [run for sweep in sweeps for run in sweep.members()] or _runs(root, names)
+    stopped += _stop_runs(members(runs), not any(stopped))
+    said = [line for line in stopped if line]
+    if not said:
+        raise InputError(f"nothing of {' '.join(names)} is under way.")
+    console.print("\n".join(said))
+
+
+def _stop_coordinator(sweep: SweepDir) -> str:
+    found = sweep.coordinator()
+    if found is None:
+        return ""
+    pid, host = found
+    if host != socket.gethostname():
+        raise InputError(f"process {pid} on {host} runs this sweep: cancel it there.")
+    os.kill(pid, signal.SIGINT)
+    return f"asked process {pid} to stop"
+
+
+def _stop_runs(found: list[Member], directly: bool) -> Iterator[str]:
+    tasks = [m.task or slurm_state.task_of(m.directory) for m in found if m.state not in ENDED]
+    tasks = sorted(slurm_state.queue([task for task in tasks if task]))
+    if tasks:
+        slurm_state.cancel(tasks)
+        yield f"cancelled {len(tasks)} SLURM job{'s' * (len(tasks) != 1)}"
+    for member in found if directly else []:
+        status = member.directory.status
+        if member.directory.is_locked() and status["host"] == socket.gethostname():
+            os.kill(status["pid"], signal.SIGTERM)
+            yield f"asked {member.name} to stop"
+
+
+def collect(given: tuple[str, ...]) -> None:
+    """Settle what SLURM has ended, bring sweeps into MLflow, and print their tables.
+
+    Raises:
+        InputError: There is no such sweep, or the store cannot be reached.
+    """
+    root, names = _given(given)
+    where = places((f"root={root}",))
+    sweeps = _sweeps(root, names) if names else all_sweeps(root)[-1:]
+    for sweep in sweeps:
+        for member in members(sweep.members()):
+            if member.state in {State.PLANNED, State.INTERRUPTED} and not member.task:
+                slurm_state.settle(member.directory)
+    if where["tracking"]:
+        with console.status("bringing the results into MLflow"):
+            reason = finish(start(root, where["tracking"]), patience=24 * 3600)
+        if reason:
+            console.print(f"Not in MLflow yet: {reason}.")
+    for sweep in sweeps:
+        print_sweep(sweep)
+        report.print_sweep([(run.run, run.status) for run in sweep.members()])
+
+
+def _given(given: tuple[str, ...]) -> tuple[Path, list[str]]:
+    """The root, and the names of sweeps or jobs."""
+    named = [word for word in given if "=" not in word]
+    where = places(tuple(word for word in given if "=" in word))
+    return Path(where["root"]), named
+
+
+def _named(identity: str, names: list[str]) -> bool:
+    return any(identity.startswith(Path(name).name) for name in names)
+
+
+def _sweeps(root: Path, names: list[str]) -> list[SweepDir]:
+    found = [sweep for sweep in all_sweeps(root) if _named(sweep.path.name, names)]
+    if not found:
+        raise InputError(f"there is no sweep {' '.join(names)} under {root}; see runner status.")
+    return found
+
+
+def _runs(root: Path, names: list[str]) -> list[RunDir]:
+    found = [
+        run
+        for run in all_runs(root)
+        if _named(run.path.name, names) or slurm_state.task_of(run) in names
+    ]
+    if not found:
+        raise InputError(f"there is no job {' '.join(names)} under {root}; see runs/.")
+    return found
