@@ -1,59 +1,15 @@
 """What Hydra needs to find the launchers; their work is in runner/launch."""
 
-from abc import abstractmethod
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
-
-if TYPE_CHECKING:
-    from runner.launch.executor import Executor
-
-
-class ExecutorLauncher(Launcher):
-    """A launcher whose jobs an executor carries.
-
-    Args:
-        retries: Further attempts of a job that fails, from its checkpoint.
-        stop_on_failure: Whether the first job that fails for good ends the sweep.
-        settings: The executor's.
-    """
-
-    def __init__(self, retries: int, stop_on_failure: bool, **settings: Any):
-        self.retries, self.stop_on_failure = retries, stop_on_failure
-        self.settings = settings
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
-
-    @abstractmethod
-    def executor(self, device: str, folder: Path) -> "Executor":
-        """The executor, not yet opened.
-
-        Args:
-            device: Where jobs compute, as `device` says.
-            folder: Where it may keep what belongs to the sweep.
-        """
-
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
-        """Hydra's own contract, for sweepers and functions that are not ours."""
-        from runner.launch.calls import launch_calls
-
-        return launch_calls(self, job_overrides, initial_job_idx)
+from runner.launch.executor import Executor
+from runner.launch.launcher import ExecutorLauncher
 
 
 class LocalLauncher(ExecutorLauncher):
     """A pool of processes on this machine: see conf/hydra/launcher/local.yaml."""
 
-    def executor(self, device: str, folder: Path) -> "Executor":
+    def executor(self, device: str, folder: Path) -> Executor:
         from runner.launch.pool import local_pool
 
         return local_pool(device, **self.settings)

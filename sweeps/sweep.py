@@ -10,11 +10,11 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
-from hydra_plugins.runner_launchers import ExecutorLauncher
 from runner import report
 from runner.console import console
 from runner.job import Job
 from runner.launch.launch import run_all
+from runner.launch.launcher import ExecutorLauncher
 from runner.rundir import State
 from runner.settings import Settings
 from runner.sweepdir import SweepDir

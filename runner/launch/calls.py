@@ -25,7 +25,7 @@ from omegaconf import open_dict
 from runner.rundir import RunDir, State, write_whole
 
 if TYPE_CHECKING:
-    from hydra_plugins.runner_launchers import ExecutorLauncher
+    from runner.launch.launcher import ExecutorLauncher
 
 FUNCTION, RETURNED = "function.pkl", "returned.pkl"
 

@@ -12,6 +12,8 @@ import pytest
 from runner.rundir import RunDir, State, write_whole
 
 QUICK = ("task=digits", "epochs=1")
+BASIC = "hydra/launcher=basic"
+"""Jobs in this process, where it does not matter who runs them: that is faster."""
 
 
 def runs(root: Path) -> list[RunDir]:
@@ -54,8 +56,8 @@ def test_a_finished_run_is_not_repeated(command, root):
 @pytest.mark.parametrize(
     "words",
     [
-        ("task=digits", "objective=ldr", "-m", "tau=0.1,0.5", "epochs=1"),
-        ("-m", "task=digits", "objective=ldr", "tau=0.1,0.5", "epochs=1"),
+        ("task=digits", "objective=ldr", "-m", "tau=0.1,0.5", "epochs=1", BASIC),
+        ("-m", "task=digits", "objective=ldr", "tau=0.1,0.5", "epochs=1", BASIC),
         ("task=digits", "objective=ldr", "tau=0.1,0.5", "epochs=1", "--multirun"),
     ],
 )
@@ -78,7 +80,9 @@ def test_hydras_own_flags_stay(command):
 
 
 def test_an_axis_that_one_objective_lacks_makes_no_error_and_no_duplicate(command, root):
-    said = command("task=digits", "epochs=1", "objective=ldr,cross_entropy", "tau=0.1,0.5", "-m")
+    said = command(
+        "task=digits", "epochs=1", "objective=ldr,cross_entropy", "tau=0.1,0.5", "-m", BASIC
+    )
     assert said.code == 0
     assert {run.run["setting"] for run in runs(root)} == {
         "digits ldr epochs=1 tau=0.1",
@@ -323,7 +327,7 @@ def test_an_objective_from_a_file_outside_the_repository(command, root):
         "objective:\n  _target_: my_losses.smoothed\n  _partial_: true\n"
         "  smoothing: ${..smoothing}\n"
     )
-    said = command(*QUICK, "objective=smoothed", "-m", "smoothing=0.0,0.2")
+    said = command(*QUICK, "objective=smoothed", "-m", BASIC, "smoothing=0.0,0.2")
     assert said.code == 0
     assert len(runs(root)) == 2
     assert all((run.path / "code" / "my_losses.py").exists() for run in runs(root))
@@ -371,7 +375,7 @@ def test_an_edited_loss_is_another_run(command, root):
         "from torch.nn import functional as F\n"
         "def scaled(logits, labels):\n    return {} * F.cross_entropy(logits, labels)\n"
     )
-    words = (*QUICK, "objective._target_=scaled_loss.scaled")
+    words = (*QUICK, BASIC, "objective._target_=scaled_loss.scaled")
     (root / "scaled_loss.py").write_text(loss.format(1))
     script = "from runner.cli import main; main()"
     for factor in (1, 2):
