@@ -1,5 +1,6 @@
 """A run that was cut off at any moment ends as if it had not been."""
 
+import os
 import random
 import signal
 import time
@@ -16,7 +17,8 @@ pytestmark = pytest.mark.full
 STEP_BY_STEP = "log_every=1 checkpoint_every=0 tracking=off"
 """A checkpoint a step: most of the time goes into writing them, so kills hit the writing too."""
 
-SWEEP = f"task=digits objective=ldr steps=60 {STEP_BY_STEP} -m tau=0.1,0.5 seed=0,1"
+ONE_SLOT = f"hydra.launcher.threads_per_job={len(os.sched_getaffinity(0))}"
+SWEEP = f"task=digits objective=ldr steps=60 {STEP_BY_STEP} -m tau=0.1,0.5 seed=0,1 {ONE_SLOT}"
 
 ALMOST_ALL = -1
 """All events but the last one: the run is at its last evaluation."""
@@ -78,6 +80,7 @@ def test_killed_sweep_does_not_repeat_finished_runs(tmp_path: Path) -> None:
     with started(SWEEP, tmp_path) as sweep:
         until(lambda: done(tmp_path) == 2 and runs_of(tmp_path, State.RUNNING), "two runs")
         sweep.kill()
+    until(lambda: not any(run.is_locked() for run in runs_of(tmp_path)), "the worker to stop")
     before = {run.path: age(run) for run in runs_of(tmp_path, State.DONE)}
     assert len(before) == 2
     assert len(runs_of(tmp_path, State.INTERRUPTED)) == 1
