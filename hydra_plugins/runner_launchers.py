@@ -13,3 +13,12 @@ class LocalLauncher(ExecutorLauncher):
         from runner.launch.pool import local_pool
 
         return local_pool(device, **self.settings)
+
+
+class SlurmLauncher(ExecutorLauncher):
+    """SLURM's job arrays: see conf/hydra/launcher/slurm.yaml."""
+
+    def executor(self, device: str, folder: Path) -> Executor:
+        from runner.launch.slurm import Slurm
+
+        return Slurm(folder=folder / "slurm", code=folder / "code", **self.settings)

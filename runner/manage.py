@@ -25,6 +25,7 @@ from runner.sweepdir import SweepDir, all_sweeps
 from runner.track.follow import finish, start
 
 ENDED = {State.DONE, State.PRUNED, State.FAILED}
+WAITING = {State.PLANNED, State.INTERRUPTED}
 SHOWN = 20
 """Most jobs of a kind in a listing."""
 
@@ -37,7 +38,7 @@ class Member:
 
     Attributes:
         directory: The run's directory.
-        state: As recorded; or "queued" for what SLURM will start, again or for the first time.
+        state: As recorded, or as SLURM says of what waits.
         task: The SLURM task that it is in the queue as; "" where it is in none.
     """
 
@@ -52,15 +53,23 @@ class Member:
 
 def members(runs: Iterable[RunDir]) -> list[Member]:
     """Where runs stand, with one question to SLURM where some are its."""
-    standing = [(run, run.state, slurm_state.task_of(run)) for run in runs]
+    standing = [(run, run.state, task_of(run)) for run in runs]
     tasks = [task for _, state, task in standing if task and state not in ENDED]
     queue = slurm_state.queue(tasks) if tasks else {}
     return [
-        Member(run, *("queued", task) if task in queue and state is not State.RUNNING else (state,))
-        if state not in ENDED
-        else Member(run, state)
+        Member(run, standing_of(state, queue.get(task, "")), task if task in queue else "")
         for run, state, task in standing
     ]
+
+
+def standing_of(state: State, queued: str) -> str:
+    """A run's state, with its job's state in the queue where that says more."""
+    return f"{queued.lower()} in SLURM" if queued and state in WAITING else state
+
+
+def task_of(run: RunDir) -> str:
+    """The SLURM job of a run, or ""."""
+    return str((slurm_state.noted(run) or {"job": ""})["job"])
 
 
 def print_status(given: tuple[str, ...]) -> None:
@@ -122,7 +131,9 @@ def print_logs(given: tuple[str, ...]) -> None:
     """
     root, names = _given(given)
     for run in _runs(root, names):
-        files = [run.path / name for name in OUTPUTS] + slurm_state.outputs_of(run)
+        files = [run.path / name for name in OUTPUTS]
+        if note := slurm_state.noted(run):
+            files.append(Path(note["output"]))
         for file in files:
             if file.exists() and file.stat().st_size:
                 console.rule(str(file), align="left")
@@ -160,7 +171,7 @@ def _stop_coordinator(sweep: SweepDir) -> str:
 
 
 def _stop_runs(found: list[Member], directly: bool) -> Iterator[str]:
-    tasks = [m.task or slurm_state.task_of(m.directory) for m in found if m.state not in ENDED]
+    tasks = [task_of(m.directory) for m in found if m.state not in ENDED]
     tasks = sorted(slurm_state.queue([task for task in tasks if task]))
     if tasks:
         slurm_state.cancel(tasks)
@@ -183,8 +194,8 @@ def collect(given: tuple[str, ...]) -> None:
     sweeps = _sweeps(root, names) if names else all_sweeps(root)[-1:]
     for sweep in sweeps:
         for member in members(sweep.members()):
-            if member.state in {State.PLANNED, State.INTERRUPTED} and not member.task:
-                slurm_state.settle(member.directory)
+            if member.state in WAITING and not member.task:
+                settle(member.directory)
     if where["tracking"]:
         with console.status("bringing the results into MLflow"):
             reason = finish(start(root, where["tracking"]), patience=24 * 3600)
@@ -193,6 +204,15 @@ def collect(given: tuple[str, ...]) -> None:
     for sweep in sweeps:
         print_sweep(sweep)
         report.print_sweep([(run.run, run.status) for run in sweep.members()])
+
+
+def settle(run: RunDir) -> None:
+    """Write down how a run ended that SLURM has no more and that left no record."""
+    if note := slurm_state.noted(run):
+        how = slurm_state.ended(note["job"])
+        reason = slurm_state.why(note["job"], how, run.status, note["output"])
+        if reason != slurm_state.CANCELLED and how != "CANCELLED":
+            run.give_up(reason)
 
 
 def _given(given: tuple[str, ...]) -> tuple[Path, list[str]]:
@@ -214,11 +234,7 @@ def _sweeps(root: Path, names: list[str]) -> list[SweepDir]:
 
 
 def _runs(root: Path, names: list[str]) -> list[RunDir]:
-    found = [
-        run
-        for run in all_runs(root)
-        if _named(run.path.name, names) or slurm_state.task_of(run) in names
-    ]
+    found = [run for run in all_runs(root) if _named(run.path.name, names) or task_of(run) in names]
     if not found:
         raise InputError(f"there is no job {' '.join(names)} under {root}; see runs/.")
     return found

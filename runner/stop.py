@@ -4,9 +4,15 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""What asks; batch systems send the last two ahead of a preemption or a time limit."""
+
+received: list[str] = []
+"""Names of the signals that have asked this process to stop, in their order."""
+
 
 class StopSignal:
-    """Turns SIGINT and SIGTERM into a request that the loop looks at between steps.
+    """Turns signals into a request that the loop looks at between steps.
 
     Attributes:
         requested: Name of the signal that came, or "".
@@ -18,7 +24,7 @@ class StopSignal:
     def __enter__(self) -> "StopSignal":
         self.previous = {}
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in SIGNALS:
                 self.previous[number] = signal.signal(number, self._request)
         return self
 
@@ -32,6 +38,7 @@ class StopSignal:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = signal.Signals(number).name
+        received.append(self.requested)
         self._restore()
 
     def _restore(self) -> None:

@@ -60,6 +60,9 @@ def sweep(
         with following(jobs[0].config):
             run(launcher, waiting, folder, partial(planned, folder, jobs, arguments))
     statuses = [job.directory.status for job in jobs]
+    if any(status["state"] == State.PLANNED for status in statuses):
+        say_detached(folder)
+        return statuses
     report.print_sweep([(job.directory.run, s) for job, s in zip(jobs, statuses, strict=True)])
     console.print(f"sweep {folder.path}")
     fail_if_any([job for job in waiting if job.directory.state not in ENDED])
@@ -89,6 +92,9 @@ def run(launcher: Launcher, jobs: list[Job], folder: SweepDir, begun: Begun) -> 
         with console.status("checking"):
             executor.check([job.config for job in covering(jobs)])
         with begun():
+            if executor.lasting and not launcher.wait:
+                executor.submit(jobs)
+                return
             run_all(executor, jobs, launcher.retries, launcher.stop_on_failure)
 
 
@@ -132,6 +138,13 @@ def say_plan(jobs: list[Job], waiting: list[Job]) -> None:
     facts += [f"{done} finished before"] * bool(done)
     facts += [f"{elsewhere} under way elsewhere, to be waited for"] * bool(elsewhere)
     console.print(", ".join(facts))
+
+
+def say_detached(folder: SweepDir) -> None:
+    name = folder.path.name
+    console.print(
+        f"submitted: runner status {name} tells how it stands, runner collect {name} its results"
+    )
 
 
 def fail_if_any(failed: list[Job]) -> None:

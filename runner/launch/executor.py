@@ -52,7 +52,12 @@ class Executor(ABC):
 
     As a context manager it holds what it needs while jobs are under way. Leaving it by an
     exception gives up at once what cannot go on alone.
+
+    Attributes:
+        lasting: Whether jobs go on when the coordinator is gone.
     """
+
+    lasting = False
 
     @abstractmethod
     def submit(self, jobs: Sequence[Work]) -> None:

@@ -24,12 +24,15 @@ def run_all(
         stop_on_failure: Whether the first job that fails for good ends all.
 
     Raises:
-        Interrupted: Someone asked to stop; what was under way has left a checkpoint.
+        Interrupted: Someone asked to stop. What was under way has left a checkpoint, or goes on
+            without us where it can.
     """
     launch = Launch(executor, jobs, retries, stop_on_failure)
     with StopSignal() as stop, view() as show:
         launch.begin()
         while launch.under_way:
+            if stop.requested and executor.lasting:
+                raise Interrupted(f"{stop.requested}: the jobs go on, runner cancel stops them")
             if stop.requested:
                 launch.stop()
             launch.look()

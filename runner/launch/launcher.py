@@ -20,11 +20,12 @@ class ExecutorLauncher(Launcher):  # type: ignore[misc]
     Args:
         retries: Further attempts of a job that fails, from its checkpoint.
         stop_on_failure: Whether the first job that fails for good ends the sweep.
+        wait: Whether to stay until the jobs have ended, where they go on without us.
         settings: The executor's.
     """
 
-    def __init__(self, retries: int, stop_on_failure: bool, **settings: Any):
-        self.retries, self.stop_on_failure = retries, stop_on_failure
+    def __init__(self, retries: int, stop_on_failure: bool, wait: bool = True, **settings: Any):
+        self.retries, self.stop_on_failure, self.wait = retries, stop_on_failure, wait
         self.settings = settings
 
     def setup(

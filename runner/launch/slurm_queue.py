@@ -1,0 +1,103 @@
+"""Handing jobs to SLURM as arrays."""
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from objectives.errors import InputError
+from runner.launch.slurm_state import Unreachable, max_array_size
+
+DEAF = """sh -c 'trap "" USR1 USR2; exec "$0" "$@"'"""
+"""Starts the worker so that no signal ends it before it can take signals."""
+
+PASSING = re.compile(r"contact slurm controller|timed out|in standby mode", re.IGNORECASE)
+"""In what sbatch says when it could not even ask."""
+
+
+class Arrays:
+    """Submits arrays of one kind.
+
+    Args:
+        folder: Where submitit's files and the jobs' outputs go.
+        parallelism: The most jobs of one submission that run at once; None for no limit.
+        options: Submitit's parameters.
+        extra: Further options of sbatch.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        parallelism: int | None,
+        options: dict[str, Any],
+        extra: dict[str, Any],
+    ):
+        self.folder, self.parallelism = folder, parallelism
+        self.options, self.extra = options, extra
+
+    def submit(
+        self, runs: Sequence[Path], imports: Sequence[Path], setup: Sequence[str]
+    ) -> Iterator[list[tuple[str, Path]]]:
+        """Submit runs, array by array.
+
+        There are no more arrays at a time than may run jobs at a time: the limit is shared out
+        among as many lanes, and in a lane each array waits for the one before it.
+
+        Args:
+            runs: Their directories.
+            imports: Where they import from.
+            setup: Shell commands before they start.
+
+        Yields:
+            For each array the id and the output file of each job, in the order of the runs.
+
+        Raises:
+            InputError: SLURM refuses an array.
+            Unreachable: SLURM does not answer.
+        """
+        size = max_array_size() if len(runs) > 1 else 1
+        arrays = [runs[first : first + size] for first in range(0, len(runs), size)]
+        limit = self.parallelism or len(runs)
+        lanes = min(limit, len(arrays))
+        previous: dict[int, str] = {}
+        for number, array in enumerate(arrays):
+            lane = number % lanes
+            share = limit // lanes + (lane < limit % lanes)
+            jobs = self._submit(array, share, previous.get(lane), [*setup, *importing(imports)])
+            previous[lane] = jobs[0][0].partition("_")[0]
+            yield jobs
+
+    def _submit(
+        self, runs: Sequence[Path], share: int, previous: str | None, setup: list[str]
+    ) -> list[tuple[str, Path]]:
+        from submitit import SlurmExecutor
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        from runner.launch.slurm_job import work
+
+        after = [f"afterany:{previous}"] if previous else []
+        dependency = ",".join([*after, *filter(None, [self.extra.get("dependency")])])
+        extra = {**self.extra, "dependency": dependency or None}
+        executor = SlurmExecutor(self.folder, python=f"{DEAF} {shlex.quote(sys.executable)}")
+        executor.update_parameters(
+            **self.options,
+            array_parallelism=share,
+            setup=setup,
+            additional_parameters={k: v for k, v in extra.items() if v is not None},
+        )
+        try:
+            jobs = executor.map_array(work, list(map(str, runs)), [sys.argv] * len(runs))
+        except (FailedJobError, FailedSubmissionError) as error:
+            if PASSING.search(str(error)):
+                raise Unreachable(str(error)) from None
+            raise InputError(f"SLURM refuses the jobs: {error}") from None
+        return [(job.job_id, job.paths.stdout) for job in jobs]
+
+
+def importing(places: Sequence[Path]) -> list[str]:
+    """Shell commands after which Python imports from these places, and not from where it starts."""
+    path = ":".join(map(str, places))
+    leading = f"export PYTHONPATH={shlex.quote(path)}${{PYTHONPATH:+:$PYTHONPATH}}"
+    return ["export PYTHONSAFEPATH=1", leading] if places else ["export PYTHONSAFEPATH=1"]
