@@ -143,9 +143,10 @@ def _failed_override(error: Exception, overrides: list[str]) -> str:
     """Find the override of a key that the config does not have, by composing without it."""
     for axis in axes(overrides):
         if f"override '{axis.key}'" in str(error):
-            rest = [o for o in overrides if o not in axis.overrides]
+            rest = [other.overrides[0] for other in axes(overrides) if other.key != axis.key]
             with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-                return _unknown_key(axis.key, hydra.compose("config", rest))
+                composed = hydra.compose("config", rest, return_hydra_config=True)
+            return _unknown_key(axis.key, composed)
     return str(error)
 
 
@@ -153,7 +154,11 @@ def _unknown_key(key: str, config: DictConfig) -> str:
     """Say that a setting does not exist, which are near, and who has one of that name."""
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
-    known = [str(k) for k in node if k != "hydra"] if isinstance(node, DictConfig) else []
+    known = (
+        [str(k) for k in node if k not in ("hydra", "_target_")]
+        if isinstance(node, DictConfig)
+        else []
+    )
     message = unknown(key, name, known)
     having = [n for n, entry in options("objective").items() if name in entry.config]
     if having and not parent:

@@ -171,14 +171,16 @@ def _stop_coordinator(sweep: SweepDir) -> str:
 
 
 def _stop_runs(found: list[Member], directly: bool) -> Iterator[str]:
-    tasks = [task_of(m.directory) for m in found if m.state not in ENDED]
-    tasks = sorted(slurm_state.queue([task for task in tasks if task]))
-    if tasks:
-        slurm_state.cancel(tasks)
-        yield f"cancelled {len(tasks)} SLURM job{'s' * (len(tasks) != 1)}"
+    """Stop the jobs of runs: through SLURM those that it has, the others here, if `directly`."""
+    tasks = {task_of(m.directory) for m in found if m.state not in ENDED} - {""}
+    queued = slurm_state.queue(tasks) if tasks else {}
+    if queued:
+        slurm_state.cancel(queued)
+        yield f"cancelled {len(queued)} SLURM job{'s' * (len(queued) != 1)}"
     for member in found if directly else []:
         status = member.directory.status
-        if member.directory.is_locked() and status["host"] == socket.gethostname():
+        here = member.directory.is_locked() and status["host"] == socket.gethostname()
+        if here and task_of(member.directory) not in queued:
             os.kill(status["pid"], signal.SIGTERM)
             yield f"asked {member.name} to stop"
 

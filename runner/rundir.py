@@ -208,13 +208,6 @@ class RunDir:
             self.beaten = time.monotonic()
             (self.path / "heartbeat").touch()
 
-    @property
-    def signs(self) -> dict[str, Any]:  # TEMP
-        return {}
-
-    def silent_for(self) -> float:  # TEMP
-        return 0.0
-
     def _move(self, old: State, new: State, **facts: Any) -> None:
         if new not in MOVES[old]:
             raise InputError(f"{self.path} is {old}: it cannot become {new}.")

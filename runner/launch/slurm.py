@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from objectives.errors import InputError
 from runner.launch.executor import Ended, Executor, Work
@@ -19,6 +19,7 @@ from runner.launch.slurm_state import (
     cancel,
     ended,
     has_failed,
+    max_array_size,
     note,
     noted,
     queue,
@@ -111,6 +112,13 @@ class Slurm(Executor):
     def running(self) -> list[Work]:
         """The jobs that were running when SLURM was last asked."""
         return [job for key, job in self.under_way.items() if self.states.get(key) == "RUNNING"]
+
+    def __enter__(self) -> Self:
+        try:
+            max_array_size()
+        except Unreachable as error:
+            raise InputError(f"SLURM does not answer: {error}") from None
+        return self
 
     def submit(self, jobs: Sequence[Work]) -> None:
         """Hand jobs to SLURM; those that it has already are waited for.
