@@ -11,7 +11,7 @@
     checkpoint.pt     state to go on from, with the length of events.jsonl that belongs to it
     status.json       the state below, its reason, the attempt, the final metrics
     lock              held by the worker itself for as long as it lives
-    heartbeat         its modification time is the last sign of progress
+    heartbeat         how far the attempt is, at its modification time; may be torn
     log.txt           what the run said, tracebacks included
 
 States and the only moves between them:
@@ -20,12 +20,15 @@ States and the only moves between them:
     planned -> failed    where its worker died before it could begin
 
 A worker that dies leaves "running" behind and loses the lock; whoever looks then sees
-"interrupted", and the next attempt may begin. Files other than events.jsonl and log.txt appear
-whole or not at all. This module needs neither torch nor MLflow.
+"interrupted", and the next attempt may begin. Not every file system tells one host of another's
+locks, so a worker of another host is alive as well while its heartbeat is young. Files other than
+events.jsonl, log.txt and heartbeat appear whole or not at all. This module needs neither torch nor
+MLflow.
 """
 
 import fcntl
 import json
+import math
 import os
 import socket
 import time
@@ -62,6 +65,9 @@ MOVES = {
 TAIL = 16384
 """Bytes at the end of events.jsonl in which the latest event is looked for."""
 
+SIGN_OF_LIFE = 60.0
+"""Seconds for which a heartbeat shows that a worker of another host is alive."""
+
 OWN = ("checkpoint.pt", "status.json", "environment.json")
 """What only the worker writes, again and again."""
 
@@ -84,7 +90,6 @@ class RunDir:
 
     def __init__(self, path: Path):
         self.path = path
-        self.beaten = 0.0
 
     @classmethod
     def plan(cls, runs: Path, run: dict[str, Any], config: str) -> "RunDir":
@@ -136,9 +141,39 @@ class RunDir:
         size = events.stat().st_size if events.exists() else 0
         return [self.state, self.status["attempt"], size]
 
+    @property
+    def signs(self) -> dict[str, Any]:
+        """What `beat` wrote last; {} where there is nothing, or nothing whole."""
+        try:
+            return read_json(self.path / "heartbeat")
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def silent_for(self) -> float:
+        """Seconds since the last sign of life, or since the attempt began."""
+        try:
+            last: float = (self.path / "heartbeat").stat().st_mtime
+        except FileNotFoundError:
+            last = read_json(self.path / "status.json").get("started", -math.inf)
+        return time.time() - last
+
     def is_locked(self) -> bool:
         """Whether a worker is alive and writes here."""
-        return is_held(self.path / "lock")
+        return is_held(self.path / "lock") or self._is_alive_elsewhere()
+
+    def _is_alive_elsewhere(self) -> bool:
+        """Whether a worker of another host, whose lock may not be seen here, gave a sign lately."""
+        status = read_json(self.path / "status.json")
+        here = status.get("host") == socket.gethostname()
+        return status["state"] == State.RUNNING and not here and self.silent_for() < SIGN_OF_LIFE
+
+    def _hold(self, lock: IO[str]) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{self.path} is being written by another process.") from None
+        if self._is_alive_elsewhere():
+            raise InputError(f"{self.path} is being written by a process on another host.")
 
     @contextmanager
     def attempt(self) -> Iterator["Events"]:
@@ -148,10 +183,11 @@ class RunDir:
             InputError: Another process is at work on this run.
         """
         with (self.path / "lock").open("w") as lock:
-            _hold(lock, self.path)
+            self._hold(lock)
             for file in OWN:
                 for partial in self.path.glob(f".{file}.*"):  # of a worker that was killed
                     partial.unlink()
+            (self.path / "heartbeat").unlink(missing_ok=True)
             before = read_json(self.path / "status.json")
             state = State(before["state"])
             if state is State.RUNNING:  # whoever wrote this is dead: the lock was free
@@ -196,17 +232,19 @@ class RunDir:
         A run that has ended otherwise, or that another worker writes, stays as it is.
         """
         with suppress(InputError), (self.path / "lock").open("a") as lock:
-            _hold(lock, self.path)
+            self._hold(lock)
             status = read_json(self.path / "status.json")
             if status["state"] in {State.PLANNED, State.RUNNING}:
                 ended = {"state": State.FAILED, "reason": reason, "ended": time.time()}
                 self._write_status({"started": time.time(), **status, **ended})
 
-    def beat(self) -> None:
-        """Give a sign of progress, once a second at most."""
-        if time.monotonic() - self.beaten >= 1:
-            self.beaten = time.monotonic()
-            (self.path / "heartbeat").touch()
+    def beat(self, sign: dict[str, Any]) -> None:
+        """Give a sign of life: how far the attempt is, written in place."""
+        file = os.open(self.path / "heartbeat", os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            os.ftruncate(file, os.pwrite(file, json.dumps(sign).encode(), 0))
+        finally:
+            os.close(file)
 
     def _move(self, old: State, new: State, **facts: Any) -> None:
         if new not in MOVES[old]:

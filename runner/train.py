@@ -1,8 +1,10 @@
 """The training loop."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +17,48 @@ from runner.rundir import Events, Interrupted, RunDir
 from runner.stop import StopSignal
 
 logger = logging.getLogger("runner")
+
+CHECKPOINT = "checkpoint.pt"
+
+HEARTBEAT = 1.0
+"""Seconds between two signs of life."""
+
+
+@dataclass
+class Journal:
+    """What a run leaves while it goes on: metrics, checkpoints and signs of life."""
+
+    experiment: Experiment
+    progress: Progress
+    run: RunDir
+    events: Events
+    display: Display
+
+    def begin(self) -> None:
+        """Say where the attempt begins; what an earlier one wrote beyond that is forgotten."""
+        step, total = self.progress.step, self.experiment.total_steps
+        self.events.rewind(self.progress.events)
+        logger.info("from step %d of %d", step, total)
+        self.display.start(total, self.experiment.steps_per_epoch, step)
+        self.beginning = {"total": total, "first": step, "since": time.time()}
+
+    def log(self, metrics: dict[str, float]) -> None:
+        """Note new values of metrics."""
+        self.progress.metrics |= metrics
+        self.events.append(self.progress.step, metrics)
+        self.display.show(self.progress)
+
+    def save(self) -> None:
+        """Write a checkpoint, unless something in it is not finite."""
+        self.progress.window_means()  # raises, as does the next line
+        check_finite(self.experiment, self.progress)
+        self.progress.events = self.events.commit()
+        checkpoint.save(self.run.path / CHECKPOINT, self.experiment, vars(self.progress))
+
+    def beat(self) -> None:
+        """Give a sign of life."""
+        loss = self.progress.metrics.get("train/loss")
+        self.run.beat({"step": self.progress.step, **self.beginning, "loss": loss})
 
 
 def train(
@@ -29,62 +73,43 @@ def train(
         NotFinite: The loss is not finite; the last good checkpoint is kept.
         Interrupted: Someone asked the run to stop; a checkpoint was left.
     """
-    file = run.path / "checkpoint.pt"
-    restored = checkpoint.load(file, experiment)
+    restored = checkpoint.load(run.path / CHECKPOINT, experiment)
     progress = Progress(**(restored or {"steps_per_epoch": experiment.steps_per_epoch}))
-    events.rewind(progress.events)
-    logger.info("from step %d of %d", progress.step, experiment.total_steps)
-    display.start(experiment.total_steps, experiment.steps_per_epoch, progress.step)
-
-    def save() -> None:
-        progress.window_means()  # raises before a bad state is written, as does the next line
-        check_finite(experiment, progress)
-        progress.events = events.commit()
-        checkpoint.save(file, experiment, vars(progress))
-
-    def log(metrics: dict[str, float]) -> None:
-        progress.metrics |= metrics
-        events.append(progress.step, metrics)
-        display.show(progress)
-        run.beat()
-
-    run_steps(experiment, progress, log, save, stop)
-    save()
+    journal = Journal(experiment, progress, run, events, display)
+    journal.begin()
+    run_steps(experiment, progress, journal, stop)
+    journal.save()
     if progress.window:
-        log(flushed(progress))
+        journal.log(flushed(progress))
     if progress.step % experiment.evaluation_interval:
-        validate(experiment, progress, log)
+        validate(experiment, progress, journal.log)
     if progress.best_model is not None:
         experiment.learner.model.load_state_dict(progress.best_model)
-    log(evaluate(experiment, "test"))
+    journal.log(evaluate(experiment, "test"))
     return progress.metrics
 
 
 def run_steps(
-    experiment: Experiment,
-    progress: Progress,
-    log: Callable[[dict[str, float]], None],
-    save: Callable[[], None],
-    stop: StopSignal,
+    experiment: Experiment, progress: Progress, journal: Journal, stop: StopSignal
 ) -> None:
     """Update until the budget is used, patience is lost, or someone asks to stop."""
-    settings, update, schedule = (
-        experiment.settings,
-        experiment.algorithm.update,
-        experiment.schedule,
-    )
-    saved = time.monotonic()
+    settings, schedule = experiment.settings, experiment.schedule
+    saved, beaten = time.monotonic(), -math.inf
     for batch in batches(experiment, progress):
-        progress.window.append(update(batch))
+        progress.window.append(experiment.algorithm.update(batch))
         progress.step, progress.batch = progress.step + 1, progress.batch + 1
         if schedule is not None:
             schedule.step()
         if progress.step % settings.log_every == 0:
-            log(flushed(progress))
+            journal.log(flushed(progress))
         if progress.step % experiment.evaluation_interval == 0:
-            validate(experiment, progress, log)
-        if stop.requested or time.monotonic() - saved >= settings.checkpoint_every:
-            save()
+            validate(experiment, progress, journal.log)
+        now = time.monotonic()
+        if now - beaten >= HEARTBEAT:
+            journal.beat()
+            beaten = now
+        if stop.requested or now - saved >= settings.checkpoint_every:
+            journal.save()
             saved = time.monotonic()
         if stop.requested:
             raise Interrupted(f"stopped by {stop.requested} at step {progress.step}")

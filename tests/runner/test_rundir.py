@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -143,6 +144,59 @@ def test_a_killed_worker_is_seen_as_interrupted_and_its_torn_line_is_ignored(run
         run.finish({})
     (event,) = [event for _, event in read_events(run.path / "events.jsonl")]
     assert event["metrics"] == {"train/loss": 3.0}
+
+
+def test_signs_are_the_latest_and_nothing_where_they_are_torn(run):
+    assert run.signs == {}
+    run.beat({"step": 100, "loss": 0.123456})
+    run.beat({"step": 200, "loss": None})
+    assert run.signs == {"step": 200, "loss": None}
+    (run.path / "heartbeat").write_text('{"step": 3')
+    assert run.signs == {}
+
+
+def test_silence_is_counted_from_the_last_sign_or_the_beginning_of_the_attempt(run):
+    assert run.silent_for() == float("inf")
+    with run.attempt():
+        assert run.silent_for() < 30
+        run.beat({})
+        set_back(run, 100)
+        assert 100 <= run.silent_for() < 130
+        run.finish({})
+
+
+def test_a_new_attempt_has_not_given_the_signs_of_the_one_before(run):
+    run.beat({"step": 100})
+    with run.attempt():
+        assert run.signs == {}
+
+
+@pytest.mark.parametrize(("age", "state"), [(50, State.RUNNING), (70, State.INTERRUPTED)])
+def test_a_worker_of_another_host_runs_while_it_gives_signs(run, age, state):
+    write_whole(
+        run.path / "status.json",
+        json.dumps({"state": State.RUNNING, "attempt": 1, "host": "elsewhere", "started": 0}),
+    )
+    run.beat({"step": 1})
+    set_back(run, age)
+    assert run.state is state
+    assert run.is_locked() == (state is State.RUNNING)
+    run.give_up("its worker died")
+    assert run.state is (State.RUNNING if state is State.RUNNING else State.FAILED)
+
+
+def test_a_worker_of_another_host_is_not_joined_by_a_second_one(run):
+    record = {"state": State.RUNNING, "attempt": 1, "host": "elsewhere", "started": time.time()}
+    write_whole(run.path / "status.json", json.dumps(record))
+    with pytest.raises(InputError, match="by a process on another host"), run.attempt():
+        pass
+    assert read_json(run.path / "status.json") == record
+
+
+def set_back(run, seconds):
+    """Make the last sign of life this old."""
+    moment = time.time() - seconds
+    os.utime(run.path / "heartbeat", (moment, moment))
 
 
 def test_events_go_on_from_an_offset(tmp_path):

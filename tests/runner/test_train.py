@@ -123,6 +123,31 @@ def test_fractions_of_epochs_count(config):
     assert build(config("epochs=1.5")).total_steps == 27
 
 
+def test_signs_of_life_need_no_event(config, tmp_path, monkeypatch):
+    beats = []
+    monkeypatch.setattr(RunDir, "beat", lambda _, sign: beats.append(sign))
+    monkeypatch.setattr("runner.train.HEARTBEAT", 0.0)
+    words = "steps=30", "log_every=20", "evaluate_every=9"
+    with pytest.raises(Interrupted):
+        attempt(config(*words), tmp_path, stop_at=10)
+    assert [sign["step"] for sign in beats] == list(range(1, 12))
+    beats.clear()
+    run = attempt(config(*words), tmp_path)
+    assert [sign["step"] for sign in beats] == list(range(12, 31))
+    assert {sign["first"] for sign in beats} == {11}
+    assert {sign["total"] for sign in beats} == {30}
+    (since,) = {sign["since"] for sign in beats}
+    assert run.status["started"] < since < run.status["ended"]
+    (loss,) = (m["train/loss"] for s, m in metrics_of(run) if s == 20)
+    assert [sign["loss"] for sign in beats] == [None] * 8 + [loss] * 11
+
+
+def test_signs_of_life_keep_their_distance(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("runner.train.HEARTBEAT", 3600.0)
+    run = attempt(config("steps=3", "log_every=1"), tmp_path)
+    assert run.signs["step"] == 1
+
+
 def test_patience_stops_and_tests_the_best_model(config, tmp_path):
     run = attempt(config("task=diabetes", "patience=2", "epochs=200", "lr=0.01"), tmp_path)
     values = [m["val/rmse"] for _, m in metrics_of(run) if "val/rmse" in m]
