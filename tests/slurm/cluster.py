@@ -56,7 +56,11 @@ SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=2000 State=UNKNOWN
-PartitionName=short Nodes={host} Default=YES MaxTime=60 DefaultTime=10 State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=short Nodes={host} PriorityTier=2 Default=YES MaxTime=60 DefaultTime=10
+PartitionName=spot Nodes={host} PriorityTier=1 PreemptMode=CANCEL MaxTime=60 DefaultTime=10
+PartitionName=urgent Nodes={host} PriorityTier=3 PreemptMode=OFF MaxTime=60 DefaultTime=10
 """
 
 
@@ -139,6 +143,10 @@ def stop(folder: Path) -> None:
         time.sleep(0.2)
     for daemon in DAEMONS:
         stop_daemon(folder / f"{daemon}.pid")
+    for process in Path("/proc").glob("[0-9]*"):  # a step may outlive them, in its spool folder
+        with suppress(OSError):
+            if (process / "cwd").readlink().is_relative_to(folder):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def stop_daemon(file: Path) -> None:

@@ -124,17 +124,41 @@ def test_a_requeued_job_goes_on(planned, executor):
     assert finish(slurm, 1) == {"0": ""}
     assert job.directory.status["attempt"] == 2
     assert training_steps(job.directory) == list(range(1, 26))
-    assert "from step 0" not in (job.directory.path / "log.txt").read_text().splitlines()[-1]
+
+
+def test_preempted_jobs_go_on(planned, executor, root):
+    """SLURM requeues in one partition; in the other one it cancels, and the job is sent again."""
+    requeued, cancelled = *planned("steps=30", "pause=0.2"), *planned("steps=31", "pause=0.2")
+    sent = {
+        "short": executor(cpus=2, partition="short"),
+        "spot": executor(cpus=2, partition="spot"),
+    }
+    for slurm, job in zip(sent.values(), (requeued, cancelled), strict=True):
+        slurm.submit([job])
+        until(lambda job=job: step(job) >= 3, "training")
+    before = key(requeued), key(cancelled)
+    words = ["--partition=urgent", "--cpus-per-task=4", "--output=urgent.txt", "--wrap=hostname"]
+    subprocess.run(["sbatch", *words], check=True, cwd=root)
+    for slurm in sent.values():
+        assert finish(slurm, 1) == {"0": ""}
+    assert (root / "urgent.txt").exists()
+    assert [key(requeued) == before[0], key(cancelled) == before[1]] == [True, False]
+    assert training_steps(requeued.directory) == list(range(1, 31))
+    assert training_steps(cancelled.directory) == list(range(1, 32))
+    assert {job.directory.status["attempt"] for job in (requeued, cancelled)} == {2}
 
 
 def test_a_job_requeues_itself_as_often_as_it_is_told_to_stop(planned, executor):
     (job,) = planned("steps=60", "pause=0.2")
     slurm = executor()
     slurm.submit([job])
+    until(lambda: queue([key(job)]) == {key(job): "RUNNING"}, "its start")
+    time.sleep(1)
+    subprocess.run(["scancel", "--signal=USR2", key(job)], check=True)  # before it is in training
     for attempt in range(1, 6):  # submitit's own limit is three
         until(lambda n=attempt: job.directory.status["attempt"] == n, f"attempt {attempt}")
         began = step(job)
-        until(lambda b=began: step(job) > b, "training")
+        until(lambda began=began: step(job) > began, "training")
         if attempt < 5:
             subprocess.run(["scancel", "--signal=USR2", key(job)], check=True)
             assert slurm.poll(0) == []
