@@ -60,9 +60,10 @@ class Limits:
 
     def exceeded(self, attempt: Attempt, pid: int) -> str:
         """Which limit an attempt has exceeded, or ""."""
-        if self.timeout_min and time.monotonic() - attempt.since > 60 * self.timeout_min:
+        age = time.monotonic() - attempt.since
+        if self.timeout_min and age > 60 * self.timeout_min:
             return f"it took longer than timeout_min={self.timeout_min}"
-        if self.silent_min and attempt.job.directory.silent_for() > 60 * self.silent_min:
+        if self.silent_min and min(age, attempt.job.directory.silent_for()) > 60 * self.silent_min:
             return f"it made no step for silent_min={self.silent_min}"
         if self.memory_gb and resident(pid) > self.memory_gb * 2**30:
             return f"it used more than memory_gb={self.memory_gb}"
