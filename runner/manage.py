@@ -103,10 +103,7 @@ def print_sweep(sweep: SweepDir) -> None:
     if coordinator:
         console.print("run by process {} on {}".format(*coordinator))
     running = [member.directory for member in found if member.state == State.RUNNING]
-    if running:
-        console.print(jobs_table(counts(sweep, found), running[:SHOWN]))
-    else:
-        console.print(counts(sweep, found))
+    console.print(jobs_table(counts(sweep, found), running[:SHOWN]))
     for member in [m for m in found if m.state in {State.FAILED, State.INTERRUPTED}][:SHOWN]:
         console.print(
             f"{member.state}: {member.name}  {member.directory.status.get('reason', '')}\n"

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from objectives.errors import InputError
 from runner.launch.executor import Ended, Executor, Work
 from runner.launch.slurm_queue import Arrays
 from runner.launch.slurm_state import (
@@ -114,10 +113,7 @@ class Slurm(Executor):
         return [job for key, job in self.under_way.items() if self.states.get(key) == "RUNNING"]
 
     def __enter__(self) -> Self:
-        try:
-            max_array_size()
-        except Unreachable as error:
-            raise InputError(f"SLURM does not answer: {error}") from None
+        max_array_size()
         return self
 
     def submit(self, jobs: Sequence[Work]) -> None:
@@ -130,9 +126,9 @@ class Slurm(Executor):
         try:
             self._send()
             self.reached = True
-        except Unreachable as error:
+        except Unreachable:
             if not self.reached:
-                raise InputError(f"SLURM does not answer: {error}") from None
+                raise
         self.asked = float("-inf")
 
     def poll(self, patience: float) -> list[Ended]:
