@@ -73,7 +73,7 @@ def jobs_table(title: str, runs: list[RunDir]) -> Table | str:
     """A row for each run under way; the title alone where there is none."""
     if not runs:
         return title
-    table = Table(title=title, title_justify="left", expand=True)
+    table = Table(title=title, title_justify="left", expand=console.is_terminal)
     table.add_column("running", ratio=1, no_wrap=True)
     for column in ("step", "loss", "steps/s", "left"):
         table.add_column(column, justify="right", no_wrap=True)
