@@ -21,6 +21,9 @@ from runner.rundir import write_whole
 
 PACKAGES = ("runner", "torch", "hydra-core", "mlflow", "numpy", "scikit-learn", "gymnasium")
 
+CODE_STATE = "RUNNER_CODE_STATE"
+"""Variable that names a file with the code's state, for jobs that run a copy of it."""
+
 
 def record_environment(path: Path, targets: Iterable[str]) -> None:
     """Append this attempt's environment to `environment.json`, and keep the code that it runs.
@@ -73,6 +76,9 @@ def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
 @cache
 def code_state(user: Path) -> tuple[str, str]:
     """Commits and uncommitted changes of the runner's repository and of the user's."""
+    if CODE_STATE in os.environ:
+        commit, diff = json.loads(Path(os.environ[CODE_STATE]).read_text())
+        return commit, diff
     repositories = {
         _git(folder, "rev-parse", "--show-toplevel").strip()
         for folder in (Path(__file__).parent, user)

@@ -16,7 +16,7 @@ from runner.job import Job
 from runner.launch.executor import Ended, Executor
 from runner.launch.slurm_queue import Arrays
 from runner.launch.slurm_state import Unreachable, cancel, ended, note, noted, queue
-from runner.launch.snapshot import snapshot
+from runner.launch.snapshot import Snapshot, snapshot
 from runner.rundir import State, read_json
 
 CANCELLED = "cancelled"
@@ -90,7 +90,7 @@ class Slurm(Executor):
         self.arrays = Arrays(
             self.folder, array_parallelism, options, {"requeue": True, **(extra or {})}
         )
-        self.imports: list[Path] | None = None
+        self.snapshot: Snapshot | None = None
         self.unsent: list[Job] = []
         self.under_way: dict[str, Job] = {}
         self.states: dict[str, str] = {}
@@ -146,15 +146,15 @@ class Slurm(Executor):
         self.unsent = self._adopted(self.unsent)
         if not self.unsent:
             return
-        if self.imports is None:  # what is tried again later runs the code of now
+        if self.snapshot is None:  # what is tried again later runs the code of now
             used = {target for job in self.unsent for target in targets(job.config)}
             results = {job.directory.path.parent for job in self.unsent}
-            self.imports = snapshot(self.code, sorted(used), [*results, *self.folder.parents[:1]])
+            self.snapshot = snapshot(self.code, sorted(used), [*results, self.folder.parent])
         runs = [job.directory.path.absolute() for job in self.unsent]
-        for array in self.arrays.submit(runs, self.imports, self.setup):
+        for array in self.arrays.submit(runs, self.snapshot, self.setup):
             for key, output in array:
                 job = self.unsent.pop(0)
-                note(job.directory, key, output, self.imports)
+                note(job.directory, key, output, self.snapshot.imports)
                 self.under_way[key] = job
                 self.states[key] = "PENDING"
 

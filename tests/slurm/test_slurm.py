@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from runner.environment import code_state
 from runner.job import Job
 from runner.launch.slurm import Slurm
 from runner.launch.slurm_state import ended, noted, queue
@@ -74,7 +75,9 @@ def training_steps(run: RunDir) -> list[int]:
     return [event["step"] for event in events if "train/loss" in event["metrics"]]
 
 
-def test_an_array_keeps_to_its_cap(planned, executor):
+def test_an_array_keeps_to_its_cap(planned, executor, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "99")  # as if this process were in a job itself
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "100")
     jobs = planned("steps=3", "pause=0.3", seeds=3)
     slurm = executor(array_parallelism=1, cpus=2, memory_gb=0.5, partition="short")
     slurm.submit(jobs)
@@ -89,6 +92,7 @@ def test_an_array_keeps_to_its_cap(planned, executor):
         (attempt,) = json.loads((job.directory.path / "environment.json").read_text())
         assert attempt["threads"] == 2
         assert attempt["command"] == ["runner", "as typed"]
+        assert attempt["git_commit"] == code_state(Path.cwd())[0] != ""
 
 
 def test_more_jobs_than_an_array_may_have(planned, executor):
@@ -231,6 +235,7 @@ def test_a_cancelled_job_is_no_failure(planned, executor):
 DETACHED = """
 import sys
 from pathlib import Path
+from runner.environment import code_state
 from runner.job import Job
 from runner.launch.slurm import Slurm
 from runner.rundir import all_runs
