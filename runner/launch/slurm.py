@@ -181,9 +181,11 @@ class Slurm(Executor):
             cancel(sorted(self.to_cancel & self.under_way.keys()))
         self.states = queue(self.under_way) if self.under_way else {}
         for key in self.under_way.keys() - self.states.keys() - self.gone.keys():
-            self.gone[key] = time.monotonic(), ended(key)
-            if self.gone[key][1] == "PREEMPTED":  # where SLURM does not requeue
+            how, job = ended(key), self.under_way[key]
+            if key not in self.to_cancel and goes_on(how, job):
                 self.unsent.append(self.under_way.pop(key))
+            else:
+                self.gone[key] = time.monotonic(), how
         self.gone = {key: gone for key, gone in self.gone.items() if key not in self.states}
 
     def _ended(self) -> list[Ended]:
@@ -217,6 +219,16 @@ class Slurm(Executor):
         reason = why(key, how, status, str(entry.get("output")))
         run.give_up(reason)
         return reason
+
+
+def goes_on(how: str, job: Job) -> bool:
+    """Whether a job that left the queue was preempted or came to its time limit.
+
+    It is there no more because the cluster lets nobody requeue.
+    """
+    status = read_json(job.directory.path / "status.json")
+    told = status["state"] == State.INTERRUPTED and "SIGUSR" in status["reason"]
+    return how == "PREEMPTED" or (told and how != "CANCELLED")
 
 
 def has_failed(status: dict[str, Any], entry: dict[str, Any]) -> bool:

@@ -1,7 +1,6 @@
 """Handing jobs to SLURM as arrays."""
 
 import os
-import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from objectives.errors import InputError
-from runner.launch.slurm_state import Unreachable, max_array_size
+from runner.launch.slurm_state import PASSING, Unreachable, max_array_size
 from runner.launch.snapshot import Snapshot
 
 DEAF = """sh -c 'trap "" USR1 USR2; exec "$0" "$@"'"""
 """Starts the worker so that no signal ends it before it can take signals."""
-
-PASSING = re.compile(r"contact slurm controller|timed out|in standby mode", re.IGNORECASE)
-"""In what sbatch says when it could not even ask."""
 
 
 class Arrays:
