@@ -23,6 +23,9 @@ before it."""
 UNKNOWN = re.compile(r"Invalid job id|Job \S+ not found")
 """What SLURM says of a job that it has forgotten, or that never was."""
 
+PASSING = re.compile(r"contact slurm controller|timed out|in standby mode", re.IGNORECASE)
+"""In what a command says that could not even ask."""
+
 LIVE = {
     "PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED", "REQUEUE_HOLD",
     "REQUEUE_FED", "RESIZING", "SIGNALING", "SPECIAL_EXIT", "STAGE_OUT", "STOPPED",

@@ -1,5 +1,6 @@
 """Jobs on a real cluster: arrays, preemption, time limits, deaths, and who waits for them."""
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from runner.environment import code_state
 from runner.job import Job
 from runner.launch.slurm import Slurm
 from runner.launch.slurm_state import ended, noted, queue
@@ -74,7 +76,9 @@ def training_steps(run: RunDir) -> list[int]:
     return [event["step"] for event in events if "train/loss" in event["metrics"]]
 
 
-def test_an_array_keeps_to_its_cap(planned, executor):
+def test_an_array_keeps_to_its_cap(planned, executor, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "99")  # as if this process were in a job itself
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "100")
     jobs = planned("steps=3", "pause=0.3", seeds=3)
     slurm = executor(array_parallelism=1, cpus=2, memory_gb=0.5, partition="short")
     slurm.submit(jobs)
@@ -89,6 +93,7 @@ def test_an_array_keeps_to_its_cap(planned, executor):
         (attempt,) = json.loads((job.directory.path / "environment.json").read_text())
         assert attempt["threads"] == 2
         assert attempt["command"] == ["runner", "as typed"]
+        assert attempt["git_commit"] == code_state(Path.cwd())[0] != ""
 
 
 def test_more_jobs_than_an_array_may_have(planned, executor):
@@ -128,7 +133,7 @@ def test_a_requeued_job_goes_on(planned, executor):
 
 def test_preempted_jobs_go_on(planned, executor, root):
     """SLURM requeues in one partition; in the other one it cancels, and the job is sent again."""
-    requeued, cancelled = *planned("steps=30", "pause=0.2"), *planned("steps=31", "pause=0.2")
+    requeued, cancelled = *planned("steps=80", "pause=0.2"), *planned("steps=81", "pause=0.2")
     sent = {
         "short": executor(cpus=2, partition="short"),
         "spot": executor(cpus=2, partition="spot"),
@@ -143,8 +148,8 @@ def test_preempted_jobs_go_on(planned, executor, root):
         assert finish(slurm, 1) == {"0": ""}
     assert (root / "urgent.txt").exists()
     assert [key(requeued) == before[0], key(cancelled) == before[1]] == [True, False]
-    assert training_steps(requeued.directory) == list(range(1, 31))
-    assert training_steps(cancelled.directory) == list(range(1, 32))
+    assert training_steps(requeued.directory) == list(range(1, 81))
+    assert training_steps(cancelled.directory) == list(range(1, 82))
     assert {job.directory.status["attempt"] for job in (requeued, cancelled)} == {2}
 
 
@@ -166,6 +171,33 @@ def test_a_job_requeues_itself_as_often_as_it_is_told_to_stop(planned, executor)
     assert job.directory.status["attempt"] == 5
     assert training_steps(job.directory) == list(range(1, 61))
     assert len(list(slurm.folder.glob("*_submission.sh"))) == 1
+
+
+def test_a_job_goes_on_where_requeueing_is_forbidden(planned, executor):
+    (job,) = planned("steps=15", "pause=0.2")
+    slurm = executor(extra={"requeue": None, "no-requeue": True})
+    slurm.submit([job])
+    until(lambda: step(job) >= 3, "training")
+    first = key(job)
+    subprocess.run(["scancel", "--signal=USR1", first], check=True)
+    assert finish(slurm, 1) == {"0": ""}
+    assert key(job) != first
+    assert "disabled" in (slurm.folder / f"{first}_0_log.out").read_text()
+    assert job.directory.status["attempt"] == 2
+    assert training_steps(job.directory) == list(range(1, 16))
+
+
+def test_a_job_waits_for_whoever_is_at_its_run(planned, executor):
+    (job,) = planned("steps=2")
+    slurm = executor()
+    with (job.directory.path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        slurm.submit([job])
+        until(lambda: queue([key(job)]) == {key(job): "RUNNING"}, "its start")
+        assert slurm.poll(6) == []
+        assert job.directory.status["state"] == State.PLANNED
+    assert finish(slurm, 1) == {"0": ""}
+    assert job.directory.status["attempt"] == 1
 
 
 def test_time_limits(planned, executor):
@@ -231,6 +263,7 @@ def test_a_cancelled_job_is_no_failure(planned, executor):
 DETACHED = """
 import sys
 from pathlib import Path
+from runner.environment import code_state
 from runner.job import Job
 from runner.launch.slurm import Slurm
 from runner.rundir import all_runs
