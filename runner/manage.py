@@ -20,7 +20,7 @@ from runner.console import console
 from runner.launch import slurm_state
 from runner.launch.view import jobs_table
 from runner.places import places
-from runner.rundir import RunDir, State, all_runs
+from runner.rundir import RunDir, State, all_runs, read_json
 from runner.sweepdir import SweepDir, all_sweeps
 from runner.track.follow import finish, start
 
@@ -209,7 +209,8 @@ def settle(run: RunDir) -> None:
     """Write down how a run ended that SLURM has no more and that left no record."""
     if note := slurm_state.noted(run):
         how = slurm_state.ended(note["job"])
-        reason = slurm_state.why(note["job"], how, run.status, note["output"])
+        recorded = read_json(run.path / "status.json")
+        reason = slurm_state.why(note["job"], how, recorded, note["output"])
         if reason != slurm_state.CANCELLED and how != "CANCELLED":
             run.give_up(reason)
 
