@@ -13,6 +13,9 @@
     lock              held by the worker itself for as long as it lives
     heartbeat         how far the attempt is, at its modification time; may be torn
     log.txt           what the run said, tracebacks included
+    output.txt        what its process printed, where it was a worker
+    slurm.json        its job in SLURM's queue, where it has one
+    tracking.json     its place in each store, and how far it has been replayed
 
 States and the only moves between them:
 

@@ -11,6 +11,9 @@ from typing import Any, Protocol, Self
 
 from runner.rundir import RunDir
 
+CANCELLED = "cancelled"
+"""Reason of a job that was stopped before it had left a record."""
+
 
 class Work(Protocol):
     """What an executor has to know of a job.

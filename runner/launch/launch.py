@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from runner.launch.executor import Ended, Executor, Work
+from runner.launch.executor import CANCELLED, Ended, Executor, Work
 from runner.launch.view import view
 from runner.rundir import Interrupted, State
 from runner.stop import StopSignal
@@ -74,26 +74,27 @@ class Launch:
     def note(self, ended: Ended) -> None:
         """A job is over, or is tried again."""
         job = ended.job
-        if ended.reason and self.may_retry(job):
+        if ended.reason and self.may_retry(ended):
             self.failures[job.signature] += 1
             self.retried.append(ended)
             self.executor.submit([job])
             return
         del self.under_way[job.signature]
         self.ended.append(ended)
-        if ended.reason and not self.was_asked(job):
+        if ended.reason and not self.was_asked(ended):
             job.directory.give_up(ended.reason)
             self.failed += 1
             if self.stop_on_failure:
                 self.stop()
 
-    def may_retry(self, job: Work) -> bool:
+    def may_retry(self, ended: Ended) -> bool:
         """Whether a job has another attempt."""
-        return not self.was_asked(job) and self.failures[job.signature] < self.retries
+        return not self.was_asked(ended) and self.failures[ended.job.signature] < self.retries
 
-    def was_asked(self, job: Work) -> bool:
+    def was_asked(self, ended: Ended) -> bool:
         """Whether a job was asked to stop, by us or by someone else."""
-        return self.stopping or job.directory.recorded is State.INTERRUPTED
+        recorded = ended.job.directory.recorded
+        return self.stopping or ended.reason == CANCELLED or recorded is State.INTERRUPTED
 
     def stop(self) -> None:
         """Start nothing more, and ask what runs to stop."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from objectives.errors import InputError
-from runner.launch.executor import Ended, Executor, Work
+from runner.launch.executor import CANCELLED, Ended, Executor, Work
 from runner.launch.forks import Forks
 from runner.launch.slots import Slot, slots
 from runner.rundir import State
@@ -120,11 +120,11 @@ class Pool(Executor):
 
     def cancel(self, jobs: Sequence[Work]) -> None:
         gone = {job.signature for job in jobs}
-        self.ended += [Ended(job, "cancelled") for job in self.waiting if job.signature in gone]
+        self.ended += [Ended(job, CANCELLED) for job in self.waiting if job.signature in gone]
         self.waiting = deque(job for job in self.waiting if job.signature not in gone)
         for attempt in self.starting.values():
             if attempt.job.signature in gone:
-                attempt.killed = "cancelled"
+                attempt.killed = CANCELLED
         for pid, attempt in self.attempts.items():
             if attempt.job.signature in gone:
                 self.forks.signal(pid, signal.SIGTERM)

@@ -10,10 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from runner.launch.executor import Ended, Executor, Work
+from runner.launch.executor import CANCELLED, Ended, Executor, Work
 from runner.launch.slurm_queue import Arrays
 from runner.launch.slurm_state import (
-    CANCELLED,
     Unreachable,
     cancel,
     ended,
@@ -159,8 +158,9 @@ class Slurm(Executor):
             return
         if self.snapshot is None:  # what is tried again later runs the code of now
             used = {target for job in self.unsent for target in job.targets}
-            results = {job.directory.path.parent for job in self.unsent}
-            self.snapshot = snapshot(self.code, sorted(used), [*results, self.folder.parent])
+            runs = {job.directory.path.parent for job in self.unsent}
+            results = [*runs, *(place.parent / "sweeps" for place in runs), self.folder.parent]
+            self.snapshot = snapshot(self.code, sorted(used), results)
         runs = [job.directory.path.absolute() for job in self.unsent]
         for array in self.arrays.submit(runs, self.snapshot, self.setup):
             for key, output in array:

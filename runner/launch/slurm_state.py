@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from objectives.errors import InputError
+from runner.launch.executor import CANCELLED
 from runner.rundir import RunDir, State, read_json, write_whole
 
 NOTE = "slurm.json"
@@ -31,9 +32,6 @@ LIVE = {
     "REQUEUE_FED", "RESIZING", "SIGNALING", "SPECIAL_EXIT", "STAGE_OUT", "STOPPED",
 }  # fmt: skip
 """States of jobs that may go on."""
-
-CANCELLED = "cancelled"
-"""Reason of a job that someone stopped: it has not failed, and is not to be tried again."""
 
 MOST = 1000
 """Most ids in one command line."""
