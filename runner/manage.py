@@ -18,6 +18,7 @@ from objectives.errors import InputError
 from runner import report
 from runner.console import console
 from runner.launch import slurm_state
+from runner.launch.executor import CANCELLED
 from runner.launch.view import jobs_table
 from runner.places import places
 from runner.rundir import RunDir, State, all_runs, read_json
@@ -211,7 +212,7 @@ def settle(run: RunDir) -> None:
         how = slurm_state.ended(note["job"])
         recorded = read_json(run.path / "status.json")
         reason = slurm_state.why(note["job"], how, recorded, note["output"])
-        if reason != slurm_state.CANCELLED and how != "CANCELLED":
+        if reason != CANCELLED and how != "CANCELLED":
             run.give_up(reason)
 
 

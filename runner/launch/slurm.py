@@ -158,8 +158,8 @@ class Slurm(Executor):
             return
         if self.snapshot is None:  # what is tried again later runs the code of now
             used = {target for job in self.unsent for target in job.targets}
-            runs = {job.directory.path.parent for job in self.unsent}
-            results = [*runs, *(place.parent / "sweeps" for place in runs), self.folder.parent]
+            kept = {job.directory.path.parent for job in self.unsent}
+            results = [*kept, *(place.parent / "sweeps" for place in kept), self.folder.parent]
             self.snapshot = snapshot(self.code, sorted(used), results)
         runs = [job.directory.path.absolute() for job in self.unsent]
         for array in self.arrays.submit(runs, self.snapshot, self.setup):
