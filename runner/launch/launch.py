@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 
 from runner.launch.executor import CANCELLED, Ended, Executor, Work
 from runner.launch.view import view
@@ -82,7 +83,8 @@ class Launch:
         del self.under_way[job.signature]
         self.ended.append(ended)
         if ended.reason and not self.was_asked(ended):
-            job.directory.give_up(ended.reason)
+            with suppress(OSError):  # on a full disk the others go on, and free some
+                job.directory.give_up(ended.reason)
             self.failed += 1
             if self.stop_on_failure:
                 self.stop()

@@ -3,7 +3,9 @@
 No slot idles while a job waits. A worker that dies costs its own job only.
 """
 
+import errno
 import os
+import shutil
 import signal
 import time
 from collections import deque
@@ -23,6 +25,9 @@ POLL = 0.2
 
 DEATHS = 5
 """Deaths of the server in a row, with no job that ended between them, that are too many."""
+
+ROOM = 2**20
+"""Bytes that a record needs, amply."""
 
 ENDED_WELL = {State.DONE, State.PRUNED}
 
@@ -168,8 +173,10 @@ class Pool(Executor):
         elif status < 0:
             name = signal.Signals(-status).name
             reason = attempt.killed or f"its process was killed by {name}" + hint(-status)
+        elif directory.recorded in {State.PLANNED, State.RUNNING}:
+            reason = no_record(directory.path, status)
         else:
-            reason = directory.status.get("reason") or f"its process ended with status {status}"
+            reason = directory.status["reason"]
         self.ended.append(Ended(attempt.job, reason))
 
     def begin_again(self) -> None:
@@ -190,6 +197,12 @@ class Pool(Executor):
             if not attempt.killed and (why := self.limits.exceeded(attempt, pid)):
                 attempt.killed = why
                 self.forks.signal(pid, signal.SIGKILL)
+
+
+def no_record(folder: Path, status: int) -> str:
+    """Why a worker that ended by itself has left no record."""
+    full = shutil.disk_usage(folder).free < ROOM
+    return os.strerror(errno.ENOSPC) if full else f"its process ended with status {status}"
 
 
 def hint(number: int) -> str:
