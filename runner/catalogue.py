@@ -23,6 +23,7 @@ GROUPS = {
     "augmentations": "augmentation",
     "noises": "noise",
     "imbalances": "imbalance",
+    "launchers": "hydra/launcher",
     "experiments": "experiment",
 }
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

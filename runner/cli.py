@@ -35,7 +35,8 @@ Experiments
 What there is
   runner list KIND                  tasks, models, objectives, optimizers,
                                     schedules, algorithms, augmentations,
-                                    noises, imbalances or experiments
+                                    noises, imbalances, launchers or
+                                    experiments
   runner list objectives --task digits    those that fit a task
   runner show objective=ldr         formula, hyperparameters, search space
 
@@ -69,6 +70,7 @@ LISTS = (
     "augmentations",
     "noises",
     "imbalances",
+    "launchers",
     "experiments",
 )
 

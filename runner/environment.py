@@ -20,6 +20,9 @@ from runner.rundir import write_whole
 
 PACKAGES = ("runner", "torch", "hydra-core", "mlflow", "numpy", "scikit-learn", "gymnasium")
 
+CODE_STATE = "RUNNER_CODE_STATE"
+"""Variable that names a file with the code's state, for jobs that run a copy of it."""
+
 
 def remember(targets: tuple[str, ...]) -> None:
     """Find out once what every worker of a server would find out, before they are made."""
@@ -93,6 +96,9 @@ def untracked(targets: tuple[str, ...]) -> list[Path]:
 @cache
 def code_state(user: Path) -> tuple[str, str]:
     """Commits and uncommitted changes of the runner's repository and of the user's."""
+    if CODE_STATE in os.environ:
+        commit, diff = json.loads(Path(os.environ[CODE_STATE]).read_text())
+        return commit, diff
     repositories = {
         _git(folder, "rev-parse", "--show-toplevel").strip()
         for folder in (Path(__file__).parent, user)

@@ -20,7 +20,7 @@ from runner.console import console
 from runner.launch import slurm_state
 from runner.launch.view import jobs_table
 from runner.places import places
-from runner.rundir import RunDir, State, all_runs
+from runner.rundir import RunDir, State, all_runs, read_json
 from runner.sweepdir import SweepDir, all_sweeps
 from runner.track.follow import finish, start
 
@@ -103,10 +103,7 @@ def print_sweep(sweep: SweepDir) -> None:
     if coordinator:
         console.print("run by process {} on {}".format(*coordinator))
     running = [member.directory for member in found if member.state == State.RUNNING]
-    if running:
-        console.print(jobs_table(counts(sweep, found), running[:SHOWN]))
-    else:
-        console.print(counts(sweep, found))
+    console.print(jobs_table(counts(sweep, found), running[:SHOWN]))
     for member in [m for m in found if m.state in {State.FAILED, State.INTERRUPTED}][:SHOWN]:
         console.print(
             f"{member.state}: {member.name}  {member.directory.status.get('reason', '')}\n"
@@ -212,7 +209,8 @@ def settle(run: RunDir) -> None:
     """Write down how a run ended that SLURM has no more and that left no record."""
     if note := slurm_state.noted(run):
         how = slurm_state.ended(note["job"])
-        reason = slurm_state.why(note["job"], how, run.status, note["output"])
+        recorded = read_json(run.path / "status.json")
+        reason = slurm_state.why(note["job"], how, recorded, note["output"])
         if reason != slurm_state.CANCELLED and how != "CANCELLED":
             run.give_up(reason)
 

@@ -159,7 +159,7 @@ class RunDir:
 
     def is_locked(self) -> bool:
         """Whether a worker is alive and writes here."""
-        return is_held(self.path / "lock") or self._is_alive_elsewhere()
+        return self.exists() and (is_held(self.path / "lock") or self._is_alive_elsewhere())
 
     def _is_alive_elsewhere(self) -> bool:
         """Whether a worker of another host, whose lock may not be seen here, gave a sign lately."""

@@ -44,12 +44,13 @@ def sweep(
     waiting = [job for job in jobs if not job.is_done()]
     say_plan(jobs, waiting)
     folder = SweepDir.of(jobs[0].runs.parent, [job.signature for job in jobs])
+    waited = True
     if waiting:
         jobs[0].check_root()
         with following(jobs[0].config):
-            run(launcher, waiting, folder, partial(planned, folder, jobs, arguments))
+            waited = run(launcher, waiting, folder, partial(planned, folder, jobs, arguments))
     statuses = [job.directory.status for job in jobs]
-    if any(status["state"] == State.PLANNED for status in statuses):
+    if not waited:
         say_detached(folder)
         return statuses
     report.print_sweep([(job.directory.run, s) for job, s in zip(jobs, statuses, strict=True)])
@@ -78,7 +79,7 @@ def plan(arguments: list[str], config: DictConfig, loader: ConfigLoader) -> list
     return distinct([job for block in blocks for job in block.jobs(compose)])
 
 
-def run(launcher: Launcher, jobs: list[Job], folder: SweepDir, begun: Begun) -> None:
+def run(launcher: Launcher, jobs: list[Job], folder: SweepDir, begun: Begun) -> bool:
     """Check, plan and run jobs; a launcher that is not ours composes them again.
 
     Args:
@@ -86,6 +87,9 @@ def run(launcher: Launcher, jobs: list[Job], folder: SweepDir, begun: Begun) -> 
         jobs: The jobs.
         folder: The sweep's.
         begun: The context in which they run: they are planned, and are this process's to run.
+
+    Returns:
+        Whether they were waited for.
 
     Raises:
         InputError: A job cannot run.
@@ -96,15 +100,16 @@ def run(launcher: Launcher, jobs: list[Job], folder: SweepDir, begun: Begun) -> 
         check_all([job.config for job in covering(jobs)])
         with begun():
             launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=0)
-        return
+        return True
     with launcher.executor(jobs[0].config["device"], folder.path) as executor:
         with console.status("checking"):
             executor.check([job.config for job in covering(jobs)])
         with begun():
-            if executor.lasting and not launcher.wait:
+            if not launcher.wait:
                 executor.submit(jobs)
-                return
+                return False
             run_all(executor, jobs, launcher.retries, launcher.stop_on_failure)
+            return True
 
 
 @contextmanager

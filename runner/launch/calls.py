@@ -89,8 +89,8 @@ def launch_calls(
     with TemporaryDirectory(prefix=".calls-", dir=sweep) as name:
         folder = Path(name).absolute()
         called = launcher.hydra_context, launcher.task_function, launcher.config
-        content = cloudpickle.dumps((*called, Singleton.get_state()))
-        write_whole(folder / FUNCTION, lambda file: file.write(content))
+        content = *called, Singleton.get_state()
+        write_whole(folder / FUNCTION, lambda file: cloudpickle.dump(content, file))
         calls = [planned(folder, *job) for job in enumerate(job_overrides, first)]
         with launcher.executor("auto", folder) as executor:
             run_all(executor, calls, launcher.retries, launcher.stop_on_failure)

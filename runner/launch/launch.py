@@ -47,6 +47,7 @@ class Launch:
     Attributes:
         under_way: Jobs that wait or run, by signature.
         ended: Jobs that are over for good, in the order in which they ended.
+        failed: How many of them failed; one that was asked to stop did not.
         retried: Failed attempts that were followed by another, in their order.
     """
 
@@ -58,6 +59,7 @@ class Launch:
         self.ended: list[Ended] = []
         self.retried: list[Ended] = []
         self.failures: Counter[str] = Counter()
+        self.failed = 0
         self.stopping = False
 
     def begin(self) -> None:
@@ -79,15 +81,19 @@ class Launch:
             return
         del self.under_way[job.signature]
         self.ended.append(ended)
-        if ended.reason and not self.stopping:
+        if ended.reason and not self.was_asked(job):
             job.directory.give_up(ended.reason)
+            self.failed += 1
             if self.stop_on_failure:
                 self.stop()
 
     def may_retry(self, job: Work) -> bool:
-        """Whether a job has another attempt; one that was asked to stop has none."""
-        asked = job.directory.recorded is State.INTERRUPTED
-        return not (self.stopping or asked or self.failures[job.signature] >= self.retries)
+        """Whether a job has another attempt."""
+        return not self.was_asked(job) and self.failures[job.signature] < self.retries
+
+    def was_asked(self, job: Work) -> bool:
+        """Whether a job was asked to stop, by us or by someone else."""
+        return self.stopping or job.directory.recorded is State.INTERRUPTED
 
     def stop(self) -> None:
         """Start nothing more, and ask what runs to stop."""

@@ -20,7 +20,7 @@ class ExecutorLauncher(Launcher):  # type: ignore[misc]
     Args:
         retries: Further attempts of a job that fails, from its checkpoint.
         stop_on_failure: Whether the first job that fails for good ends the sweep.
-        wait: Whether to stay until the jobs have ended, where they go on without us.
+        wait: Whether to stay until the jobs have ended; others must go on without us.
         settings: The executor's.
     """
 

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from objectives.errors import InputError
 from runner.launch.executor import Ended, Executor, Work
 from runner.launch.slurm_queue import Arrays
 from runner.launch.slurm_state import (
@@ -25,7 +24,7 @@ from runner.launch.slurm_state import (
     queue,
     why,
 )
-from runner.launch.snapshot import snapshot
+from runner.launch.snapshot import Snapshot, snapshot
 from runner.rundir import State, read_json
 
 LOOK = 1.0
@@ -98,7 +97,7 @@ class Slurm(Executor):
         self.arrays = Arrays(
             self.folder, array_parallelism, options, {"requeue": True, **(extra or {})}
         )
-        self.imports: list[Path] | None = None
+        self.snapshot: Snapshot | None = None
         self.unsent: list[Work] = []
         self.under_way: dict[str, Work] = {}
         self.states: dict[str, str] = {}
@@ -114,10 +113,7 @@ class Slurm(Executor):
         return [job for key, job in self.under_way.items() if self.states.get(key) == "RUNNING"]
 
     def __enter__(self) -> Self:
-        try:
-            max_array_size()
-        except Unreachable as error:
-            raise InputError(f"SLURM does not answer: {error}") from None
+        max_array_size()
         return self
 
     def submit(self, jobs: Sequence[Work]) -> None:
@@ -130,9 +126,9 @@ class Slurm(Executor):
         try:
             self._send()
             self.reached = True
-        except Unreachable as error:
+        except Unreachable:
             if not self.reached:
-                raise InputError(f"SLURM does not answer: {error}") from None
+                raise
         self.asked = float("-inf")
 
     def poll(self, patience: float) -> list[Ended]:
@@ -161,15 +157,15 @@ class Slurm(Executor):
         self.unsent = self._adopted(self.unsent)
         if not self.unsent:
             return
-        if self.imports is None:  # what is tried again later runs the code of now
+        if self.snapshot is None:  # what is tried again later runs the code of now
             used = {target for job in self.unsent for target in job.targets}
             results = {job.directory.path.parent for job in self.unsent}
-            self.imports = snapshot(self.code, sorted(used), [*results, *self.folder.parents[:1]])
+            self.snapshot = snapshot(self.code, sorted(used), [*results, self.folder.parent])
         runs = [job.directory.path.absolute() for job in self.unsent]
-        for array in self.arrays.submit(runs, self.imports, self.setup):
+        for array in self.arrays.submit(runs, self.snapshot, self.setup):
             for key, output in array:
                 job = self.unsent.pop(0)
-                note(job.directory, key, output, self.imports)
+                note(job.directory, key, output, self.snapshot.imports)
                 self.under_way[key] = job
                 self.states[key] = "PENDING"
 
@@ -196,9 +192,11 @@ class Slurm(Executor):
             cancel(sorted(self.to_cancel & self.under_way.keys()))
         self.states = queue(self.under_way) if self.under_way else {}
         for key in self.under_way.keys() - self.states.keys() - self.gone.keys():
-            self.gone[key] = time.monotonic(), ended(key)
-            if self.gone[key][1] == "PREEMPTED":  # where SLURM does not requeue
+            how, job = ended(key), self.under_way[key]
+            if key not in self.to_cancel and goes_on(how, job):
                 self.unsent.append(self.under_way.pop(key))
+            else:
+                self.gone[key] = time.monotonic(), how
         self.gone = {key: gone for key, gone in self.gone.items() if key not in self.states}
 
     def _ended(self) -> list[Ended]:
@@ -232,3 +230,13 @@ class Slurm(Executor):
         reason = why(key, how, status, str(entry.get("output")))
         run.give_up(reason)
         return reason
+
+
+def goes_on(how: str, job: Work) -> bool:
+    """Whether a job that left the queue was preempted or came to its time limit.
+
+    It is there no more because the cluster lets nobody requeue.
+    """
+    status = read_json(job.directory.path / "status.json")
+    told = status["state"] == State.INTERRUPTED and "SIGUSR" in status["reason"]
+    return how == "PREEMPTED" or (told and how != "CANCELLED")

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from runner.launch.slurm_state import PASSING
 from runner.launch.work import work_on
 from runner.rundir import Interrupted, RunDir, State
 from runner.stop import SIGNALS, received
@@ -78,17 +79,14 @@ def wait_for(run: RunDir) -> None:
 
 
 def requeue() -> bool:
-    """Have SLURM start this job again; returns whether it will."""
+    """Have SLURM start this job again; returns whether it will: a cluster may forbid it."""
     end = time.monotonic() + PATIENCE
     while True:
-        result = subprocess.run(
-            ["scontrol", "requeue", job_id()], capture_output=True, text=True, check=False
-        )
-        if not result.returncode:
-            return True
+        result = subprocess.run(["scontrol", "requeue", job_id()], capture_output=True, text=True)
         sys.stderr.write(result.stderr)
-        if time.monotonic() > end:
-            return False
+        passing = result.returncode and PASSING.search(result.stderr) and time.monotonic() < end
+        if not passing:
+            return not result.returncode
         time.sleep(5)
 
 

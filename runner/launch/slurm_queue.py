@@ -1,20 +1,19 @@
 """Handing jobs to SLURM as arrays."""
 
-import re
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from objectives.errors import InputError
-from runner.launch.slurm_state import Unreachable, max_array_size
+from runner.launch.slurm_state import PASSING, Unreachable, max_array_size
+from runner.launch.snapshot import Snapshot
 
 DEAF = """sh -c 'trap "" USR1 USR2; exec "$0" "$@"'"""
 """Starts the worker so that no signal ends it before it can take signals."""
-
-PASSING = re.compile(r"contact slurm controller|timed out|in standby mode", re.IGNORECASE)
-"""In what sbatch says when it could not even ask."""
 
 
 class Arrays:
@@ -38,7 +37,7 @@ class Arrays:
         self.options, self.extra = options, extra
 
     def submit(
-        self, runs: Sequence[Path], imports: Sequence[Path], setup: Sequence[str]
+        self, runs: Sequence[Path], code: Snapshot, setup: Sequence[str]
     ) -> Iterator[list[tuple[str, Path]]]:
         """Submit runs, array by array.
 
@@ -47,7 +46,7 @@ class Arrays:
 
         Args:
             runs: Their directories.
-            imports: Where they import from.
+            code: What they run.
             setup: Shell commands before they start.
 
         Yields:
@@ -65,7 +64,7 @@ class Arrays:
         for number, array in enumerate(arrays):
             lane = number % lanes
             share = limit // lanes + (lane < limit % lanes)
-            jobs = self._submit(array, share, previous.get(lane), [*setup, *importing(imports)])
+            jobs = self._submit(array, share, previous.get(lane), [*setup, *exports(code)])
             previous[lane] = jobs[0][0].partition("_")[0]
             yield jobs
 
@@ -88,7 +87,8 @@ class Arrays:
             additional_parameters={k: v for k, v in extra.items() if v is not None},
         )
         try:
-            jobs = executor.map_array(work, list(map(str, runs)), [sys.argv] * len(runs))
+            with outside_of_jobs():
+                jobs = executor.map_array(work, list(map(str, runs)), [sys.argv] * len(runs))
         except (FailedJobError, FailedSubmissionError) as error:
             if PASSING.search(str(error)):
                 raise Unreachable(str(error)) from None
@@ -96,8 +96,29 @@ class Arrays:
         return [(job.job_id, job.paths.stdout) for job in jobs]
 
 
-def importing(places: Sequence[Path]) -> list[str]:
-    """Shell commands after which Python imports from these places, and not from where it starts."""
-    path = ":".join(map(str, places))
-    leading = f"export PYTHONPATH={shlex.quote(path)}${{PYTHONPATH:+:$PYTHONPATH}}"
-    return ["export PYTHONSAFEPATH=1", leading] if places else ["export PYTHONSAFEPATH=1"]
+def exports(code: Snapshot) -> list[str]:
+    """Shell commands after which Python imports this code, and not what lies where it starts."""
+    from runner.environment import CODE_STATE
+
+    path = ":".join(map(str, code.imports))
+    return [
+        "export PYTHONSAFEPATH=1",
+        f"export PYTHONPATH={shlex.quote(path)}${{PYTHONPATH:+:$PYTHONPATH}}",
+        f"export {CODE_STATE}={shlex.quote(str(code.state))}",
+    ]
+
+
+@contextmanager
+def outside_of_jobs() -> Iterator[None]:
+    """Hide that this process is in a job of SLURM's itself: its settings are not for new ones."""
+    if "SLURM_JOB_ID" not in os.environ:
+        yield
+        return
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(("SLURM_", "SRUN_", "SUBMITIT_")) and name != "SLURM_CONF":
+            del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(before)

@@ -20,8 +20,11 @@ NOTE = "slurm.json"
 """In a run directory: its job's id, output file and code, when it was submitted, and the attempt
 before it."""
 
-UNKNOWN = "Invalid job id"
-"""In what SLURM says of a job that it has forgotten, or that never was."""
+UNKNOWN = re.compile(r"Invalid job id|Job \S+ not found")
+"""What SLURM says of a job that it has forgotten, or that never was."""
+
+PASSING = re.compile(r"contact slurm controller|timed out|in standby mode", re.IGNORECASE)
+"""In what a command says that could not even ask."""
 
 LIVE = {
     "PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED", "REQUEUE_HOLD",
@@ -36,8 +39,11 @@ MOST = 1000
 """Most ids in one command line."""
 
 
-class Unreachable(Exception):
+class Unreachable(InputError):
     """SLURM did not answer, or with an error; it may do so later."""
+
+    def __init__(self, said: str):
+        super().__init__(f"SLURM does not answer: {said}")
 
 
 def note(run: RunDir, job: str, output: Path, code: Iterable[Path]) -> None:
@@ -149,7 +155,7 @@ def _said(program: str, *words: str) -> str:
         raise InputError(f"there is no SLURM here: {program} is not on the PATH.") from None
     except subprocess.TimeoutExpired as error:
         raise Unreachable(str(error)) from None
-    if result.returncode and UNKNOWN not in result.stderr:
+    if result.returncode and not UNKNOWN.search(result.stderr + result.stdout):
         raise Unreachable(result.stderr.strip() or f"{program} failed")
     return result.stdout
 

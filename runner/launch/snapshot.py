@@ -1,10 +1,12 @@
 """The code as it is now, copied: what queued jobs run, whatever is edited meanwhile."""
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -16,11 +18,26 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 LARGEST = 10_000_000
 """Bytes; a larger file that git does not track is no code."""
 
+STATE = "state.json"
+
 Copies = dict[str, Path]
 """Files by where they go."""
 
 
-def snapshot(folder: Path, targets: Iterable[str], results: Iterable[Path] = ()) -> list[Path]:
+@dataclass(frozen=True)
+class Snapshot:
+    """Code that nobody changes any more.
+
+    Attributes:
+        imports: The folders from which it is imported, for PYTHONPATH.
+        state: A file with the commit that it is near, and how it differs.
+    """
+
+    imports: tuple[Path, ...]
+    state: Path
+
+
+def snapshot(folder: Path, targets: Iterable[str], results: Iterable[Path] = ()) -> Snapshot:
     """Copy the working directory's code and the runner's own.
 
     Of a git repository these are the files that it tracks, and those that it does not ignore; of
@@ -31,10 +48,9 @@ def snapshot(folder: Path, targets: Iterable[str], results: Iterable[Path] = ())
         folder: Where copies are kept.
         targets: The dotted names in use; their files are copied wherever they are.
         results: Folders that hold no code.
-
-    Returns:
-        The folders from which jobs import, for PYTHONPATH.
     """
+    from runner.environment import code_state
+
     left_out = {place.resolve() for place in (folder, *results)}
     copies: Copies = {}
     imports: list[str] = []
@@ -47,8 +63,9 @@ def snapshot(folder: Path, targets: Iterable[str], results: Iterable[Path] = ())
             kept = (file for file in found if left_out.isdisjoint(file.parents))
             copies |= {f"{names[base]}/{file.relative_to(base)}": file for file in kept}
         imports.append(str(Path(names[base]) / place.relative_to(base)))
-    copy = stored(folder, copies)
-    return [copy / name for name in imports if (copy / name).is_dir()]
+    copy = stored(folder, copies, json.dumps(code_state(Path.cwd())))
+    existing = (copy / name for name in imports)
+    return Snapshot(tuple(place for place in existing if place.is_dir()), copy / STATE)
 
 
 def places(targets: Iterable[str]) -> dict[Path, set[str]]:
@@ -95,11 +112,12 @@ def loose(place: Path, used: Iterable[str]) -> Iterator[Path]:
                 yield file
 
 
-def stored(folder: Path, copies: Copies) -> Path:
-    """The copy of these files, made unless it is there."""
+def stored(folder: Path, copies: Copies, state: str) -> Path:
+    """The copy of these files, and of the state that they are in, made unless it is there."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial, digest = Path(mkdtemp(prefix=".partial-", dir=folder)), hashlib.sha256()
+    partial, digest = Path(mkdtemp(prefix=".partial-", dir=folder)), hashlib.sha256(state.encode())
     try:
+        (partial / STATE).write_text(state)
         for name, file in sorted(copies.items()):
             target = partial / name
             target.parent.mkdir(parents=True, exist_ok=True)

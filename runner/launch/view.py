@@ -1,7 +1,7 @@
 """What a launch shows: a line for every job that ends; on a terminal a table of the rest."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -57,20 +57,24 @@ def failure(ended: Ended) -> str:
     return f"{ended.job.name}  {ended.reason}  {ended.job.directory.path / 'log.txt'}"
 
 
-def table(launch: "Launch") -> Table:
-    """What runs, and how many jobs wait, are done and failed."""
+def table(launch: "Launch") -> Table | str:
+    """What runs, and how many jobs wait, are done, failed and were stopped."""
     running = launch.executor.running
-    failed = sum(bool(ended.reason) for ended in launch.ended)
+    done = sum(not ended.reason for ended in launch.ended)
+    stopped = len(launch.ended) - done - launch.failed
     counts = (
         f"{len(launch.under_way) - len(running)} waiting, {len(running)} running, "
-        f"{len(launch.ended) - failed} done, {failed} failed"
+        f"{done} done, {launch.failed} failed" + (f", {stopped} stopped" if stopped else "")
     )
     return jobs_table(counts, [job.directory for job in running[:SHOWN]])
 
 
-def jobs_table(title: str, runs: Iterable[RunDir]) -> Table:
-    """A row for each run under way."""
-    table = Table("running", title=title, title_justify="left", expand=True)
+def jobs_table(title: str, runs: list[RunDir]) -> Table | str:
+    """A row for each run under way; the title alone where there is none."""
+    if not runs:
+        return title
+    table = Table(title=title, title_justify="left", expand=console.is_terminal)
+    table.add_column("running", ratio=1, no_wrap=True)
     for column in ("step", "loss", "steps/s", "left"):
         table.add_column(column, justify="right", no_wrap=True)
     for run in runs:

@@ -8,16 +8,20 @@ import sys
 import time
 from pathlib import Path
 
+import hydra
 import pytest
 
 from objectives.errors import InputError
+from runner.catalogue import CONF
+from runner.job import Job
 from runner.launch.slots import VISIBLE, slots
+from runner.launch.work import work_on
 from runner.rundir import RunDir, State, last_event
 
 LOCAL = ("task=digits", "steps=3", "-m")
 
 TROUBLE = """
-import os, pathlib, signal, time
+import os, pathlib, signal, sys, time
 import torch
 from torch.nn import functional as F
 
@@ -35,6 +39,11 @@ def trouble(logits, labels, *, kind: float = 0.0):
         time.sleep(0.2)
     if kind == 5:
         time.sleep(30)
+    if kind == 6:
+        trouble.kept = torch.zeros(2**28)
+        time.sleep(30)
+    if kind == 7:
+        pathlib.Path("imported").open("a").write(f"{'sklearn.datasets' in sys.modules} ")
     return F.cross_entropy(logits, labels, reduction="none")
 """
 
@@ -90,25 +99,51 @@ def test_each_job_sees_its_own_gpu(command, root, trouble, monkeypatch):
     assert len(seen) == 3 * 3  # jobs by steps
 
 
+@pytest.mark.full
 def test_the_death_of_the_server_is_survived(command, root, trouble):
     said = command(*LOCAL, "objective=trouble", "kind=4,0")
     assert said.code == 0, said.err
     assert {run.state for run in by_kind(root).values()} == {State.DONE}
 
 
-def test_what_takes_too_long_is_killed(command, root, trouble):
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("kind", "limit", "reason"),
+    [
+        (5, "timeout_min=0.05", "it took longer than timeout_min=0.05"),
+        (5, "silent_min=0.05", "it made no step for silent_min=0.05"),
+        (6, "memory_gb=1.5", "it used more than memory_gb=1.5"),
+    ],
+)
+def test_what_takes_too_much_is_killed(command, root, trouble, kind, limit, reason):
+    retries = "hydra.launcher.retries=0"
     said = command(
-        *LOCAL,
-        "objective=trouble",
-        "kind=5,0",
-        "hydra.launcher.timeout_min=0.2",
-        "hydra.launcher.retries=0",
+        *LOCAL, "objective=trouble", f"kind={kind},0", f"hydra.launcher.{limit}", retries
     )
     assert said.code == 1
     assert "1 job failed" in said.err
+    assert reason in said.err
     assert by_kind(root)["0"].state is State.DONE
-    assert by_kind(root)["5"].state is State.FAILED
-    assert "it took longer than timeout_min=0.2" in said.err
+    assert by_kind(root)[str(kind)].state is State.FAILED
+
+
+def test_code_that_changed_since_it_was_planned_is_not_run(root, trouble, monkeypatch):
+    monkeypatch.syspath_prepend(str(root))
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        words = ["task=digits", "steps=3", "objective._target_=my_trouble.trouble"]
+        job = Job.of(hydra.compose("config", words, return_hydra_config=True))
+    run = job.plan()
+    planned = json.loads((run.path / "run.json").read_text())
+    (run.path / "run.json").write_text(json.dumps(planned | {"code": "another"}))
+    assert work_on(run) == 1
+    assert run.state is State.FAILED
+    assert "the code has changed since the run was planned" in run.status["reason"]
+
+
+def test_what_jobs_import_is_there_before_they_start(command, root, trouble):
+    """What building a job imports, the server imports: a worker finds it there."""
+    assert command(*LOCAL, "objective=trouble", "kind=7").code == 0
+    assert set((root / "imported").read_text().split()) == {"True"}
 
 
 def test_the_first_failure_ends_the_sweep_where_asked(command, root, trouble):

@@ -138,7 +138,7 @@ def stop(folder: Path) -> None:
     """End all jobs and all daemons of the cluster in a folder."""
     conf = folder / "slurm.conf"
     call("scancel", conf, "--user=root")
-    end = time.monotonic() + 30
+    end = time.monotonic() + 10
     while call("squeue", conf, "--noheader") and time.monotonic() < end:
         time.sleep(0.2)
     for daemon in DAEMONS:

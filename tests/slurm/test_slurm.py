@@ -1,17 +1,20 @@
 """Jobs on a real cluster: arrays, preemption, time limits, deaths, and who waits for them."""
 
+import fcntl
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runner.environment import code_state
 from runner.job import Job
+from runner.launch.executor import Ended
 from runner.launch.slurm import Slurm
 from runner.launch.slurm_state import ended, noted, queue
 from runner.rundir import RunDir, State, last_event, read_events
@@ -20,7 +23,7 @@ from . import cluster
 
 pytestmark = [pytest.mark.full, pytest.mark.slurm]
 
-PATIENCE = 180.0
+PATIENCE = 400.0
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:
@@ -32,21 +35,22 @@ def until(condition: Callable[[], Any], what: str) -> Any:
     return value
 
 
+def ends(executors: Iterable[Slurm], count: int) -> list[Ended]:
+    """Wait for so many jobs of several executors."""
+    found: list[Ended] = []
+
+    def enough() -> bool:
+        for slurm in executors:
+            found.extend(slurm.poll(1))
+        return len(found) >= count
+
+    until(enough, "jobs to end")
+    return found
+
+
 def finish(slurm: Slurm, count: int) -> dict[str, str]:
     """Wait for so many jobs; returns why each ended, by its seed."""
-    reasons: dict[str, str] = {}
-    end = time.monotonic() + PATIENCE
-    while len(reasons) < count:
-        assert time.monotonic() < end, outputs(slurm)
-        found = slurm.poll(1)
-        reasons |= {str(ended.job.config["seed"]): ended.reason for ended in found}
-    return reasons
-
-
-def outputs(slurm: Slurm) -> str:
-    """What the jobs printed."""
-    files = sorted(slurm.folder.glob("*_log.out"))
-    return "\n".join(f"{file.name}\n{file.read_text()[-2000:]}" for file in files)
+    return {str(end.job.config["seed"]): end.reason for end in ends([slurm], count)}
 
 
 def scontrol(*words: str) -> str:
@@ -74,7 +78,9 @@ def training_steps(run: RunDir) -> list[int]:
     return [event["step"] for event in events if "train/loss" in event["metrics"]]
 
 
-def test_an_array_keeps_to_its_cap(planned, executor):
+def test_an_array_keeps_to_its_cap(planned, executor, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "99")  # as if this process were in a job itself
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "100")
     jobs = planned("steps=3", "pause=0.3", seeds=3)
     slurm = executor(array_parallelism=1, cpus=2, memory_gb=0.5, partition="short")
     slurm.submit(jobs)
@@ -89,6 +95,7 @@ def test_an_array_keeps_to_its_cap(planned, executor):
         (attempt,) = json.loads((job.directory.path / "environment.json").read_text())
         assert attempt["threads"] == 2
         assert attempt["command"] == ["runner", "as typed"]
+        assert attempt["git_commit"] == code_state(Path.cwd())[0] != ""
 
 
 def test_more_jobs_than_an_array_may_have(planned, executor):
@@ -128,7 +135,7 @@ def test_a_requeued_job_goes_on(planned, executor):
 
 def test_preempted_jobs_go_on(planned, executor, root):
     """SLURM requeues in one partition; in the other one it cancels, and the job is sent again."""
-    requeued, cancelled = *planned("steps=30", "pause=0.2"), *planned("steps=31", "pause=0.2")
+    requeued, cancelled = *planned("steps=80", "pause=0.2"), *planned("steps=81", "pause=0.2")
     sent = {
         "short": executor(cpus=2, partition="short"),
         "spot": executor(cpus=2, partition="spot"),
@@ -139,12 +146,11 @@ def test_preempted_jobs_go_on(planned, executor, root):
     before = key(requeued), key(cancelled)
     words = ["--partition=urgent", "--cpus-per-task=4", "--output=urgent.txt", "--wrap=hostname"]
     subprocess.run(["sbatch", *words], check=True, cwd=root)
-    for slurm in sent.values():
-        assert finish(slurm, 1) == {"0": ""}
+    assert [end.reason for end in ends(sent.values(), 2)] == ["", ""]
     assert (root / "urgent.txt").exists()
     assert [key(requeued) == before[0], key(cancelled) == before[1]] == [True, False]
-    assert training_steps(requeued.directory) == list(range(1, 31))
-    assert training_steps(cancelled.directory) == list(range(1, 32))
+    assert training_steps(requeued.directory) == list(range(1, 81))
+    assert training_steps(cancelled.directory) == list(range(1, 82))
     assert {job.directory.status["attempt"] for job in (requeued, cancelled)} == {2}
 
 
@@ -168,23 +174,44 @@ def test_a_job_requeues_itself_as_often_as_it_is_told_to_stop(planned, executor)
     assert len(list(slurm.folder.glob("*_submission.sh"))) == 1
 
 
+def test_a_job_goes_on_where_requeueing_is_forbidden(planned, executor):
+    (job,) = planned("steps=15", "pause=0.2")
+    slurm = executor(extra={"requeue": None, "no-requeue": True})
+    slurm.submit([job])
+    until(lambda: step(job) >= 3, "training")
+    first = key(job)
+    subprocess.run(["scancel", "--signal=USR1", first], check=True)
+    assert finish(slurm, 1) == {"0": ""}
+    assert key(job) != first
+    assert "disabled" in (slurm.folder / f"{first}_0_log.out").read_text()
+    assert job.directory.status["attempt"] == 2
+    assert training_steps(job.directory) == list(range(1, 16))
+
+
+def test_a_job_waits_for_whoever_is_at_its_run(planned, executor):
+    (job,) = planned("steps=2")
+    slurm = executor()
+    with (job.directory.path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        slurm.submit([job])
+        until(lambda: queue([key(job)]) == {key(job): "RUNNING"}, "its start")
+        assert slurm.poll(6) == []
+        assert job.directory.status["state"] == State.PLANNED
+    assert finish(slurm, 1) == {"0": ""}
+    assert job.directory.status["attempt"] == 1
+
+
 def test_time_limits(planned, executor):
     """One job obeys the signal ahead of the limit; the other one's step takes too long for it."""
     obeying, deaf = *planned("steps=45", "pause=1"), *planned("steps=2", "pause=200", "seed=1")
     slurm = executor(time_min=1, signal_delay_s=40)
     slurm.submit([obeying, deaf])
-    ends = {ended.job.signature: ended.reason for ended in _all(slurm, 2)}
-    assert ends == {obeying.signature: "", deaf.signature: "killed by SLURM: TIMEOUT"}
+    reasons = {end.job.signature: end.reason for end in ends([slurm], 2)}
+    assert reasons == {obeying.signature: "", deaf.signature: "killed by SLURM: TIMEOUT"}
     assert obeying.directory.status["attempt"] >= 2
     assert training_steps(obeying.directory) == list(range(1, 46))
     assert deaf.directory.status["state"] == State.FAILED
     assert deaf.directory.status["reason"] == "killed by SLURM: TIMEOUT"
-
-
-def _all(slurm: Slurm, count: int) -> list[Any]:
-    found: list[Any] = []
-    until(lambda: found.extend(slurm.poll(1)) or len(found) >= count, "the ends of jobs")
-    return found
 
 
 def test_a_failed_job_is_failed_to_slurm_and_can_be_tried_again(planned, executor):
@@ -231,7 +258,9 @@ def test_a_cancelled_job_is_no_failure(planned, executor):
 DETACHED = """
 import sys
 from pathlib import Path
+from runner.environment import code_state
 from runner.job import Job
+from runner.launch.executor import Ended
 from runner.launch.slurm import Slurm
 from runner.rundir import all_runs
 
