@@ -11,7 +11,18 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench import charlm, ldr, loop, pipeline, startup, tasks
+from bench import (
+    charlm,
+    ingest,
+    launch,
+    ldr,
+    loop,
+    pipeline,
+    planning,
+    speedup,
+    startup,
+    tasks,
+)
 from bench.measure import Row
 
 README = Path(__file__).with_name("README.md")
@@ -19,6 +30,10 @@ BENCHMARKS = {
     "loop": ("Training loop: runner / bare PyTorch", loop),
     "ldr": ("Loss: forward and backward pass", ldr),
     "startup": ("Start of a command", startup),
+    "launch": ("Launch: what a job costs", launch),
+    "speedup": ("Launch: two slots / one process", speedup),
+    "planning": ("Planning a sweep", planning),
+    "ingest": ("MLflow: ingest", ingest),
     "pipeline": ("Augmented images: runner / DataLoader", pipeline),
     "charlm": ("Next characters: runner / plain PyTorch", charlm),
     "tasks": ("Tasks: results, time, memory", tasks),
@@ -29,7 +44,7 @@ ABOUT = """\
 # Benchmarks
 
     make bench                        # or: python -m bench, an hour
-    python -m bench loop ldr          # some of them: loop, ldr, startup, pipeline, charlm, tasks
+    python -m bench loop ldr          # some of them, by the names of their modules
 
 rewrites the sections of this page. Every number is the median of many rounds; what is compared is
 measured in turn within a round, in a new order each time, and a ratio is one round's. The

@@ -40,18 +40,7 @@ def sweep(
     Raises:
         SweepFailed: A job failed; the others ran all the same.
     """
-
-    def compose(overrides: list[str]) -> DictConfig:
-        return loader.load_sweep_config(config, overrides)
-
-    def is_group(key: str) -> bool:
-        return bool(
-            loader.get_group_options(key, ObjectType.CONFIG)
-            or loader.get_group_options(key, ObjectType.GROUP)
-        )
-
-    blocks = grid(arguments, compose, is_group)
-    jobs = distinct([job for block in blocks for job in block.jobs(compose)])
+    jobs = plan(arguments, config, loader)
     waiting = [job for job in jobs if not job.is_done()]
     say_plan(jobs, waiting)
     folder = SweepDir.of(jobs[0].runs.parent, [job.signature for job in jobs])
@@ -68,6 +57,26 @@ def sweep(
     console.print(f"sweep {folder.path}")
     fail_if_any([job for job in waiting if job.directory.state not in ENDED])
     return statuses
+
+
+def plan(arguments: list[str], config: DictConfig, loader: ConfigLoader) -> list[Job]:
+    """The jobs of a sweep, each once; nothing is written.
+
+    Raises:
+        InputError: An axis applies to no job.
+    """
+
+    def compose(overrides: list[str]) -> DictConfig:
+        return loader.load_sweep_config(config, overrides)
+
+    def is_group(key: str) -> bool:
+        return bool(
+            loader.get_group_options(key, ObjectType.CONFIG)
+            or loader.get_group_options(key, ObjectType.GROUP)
+        )
+
+    blocks = grid(arguments, compose, is_group)
+    return distinct([job for block in blocks for job in block.jobs(compose)])
 
 
 def run(launcher: Launcher, jobs: list[Job], folder: SweepDir, begun: Begun) -> bool:

@@ -1,7 +1,7 @@
 """Hydra's own contract on our executors: any task function, as third-party sweepers launch it.
 
-A call is a run directory too, in a temporary folder: with the pickled function instead of a config,
-and what it returned instead of metrics.
+A call is a run directory too, in a temporary folder that holds the pickled function: it is composed
+where it is made, and leaves what it returned instead of metrics.
 """
 
 from collections.abc import Sequence
@@ -86,44 +86,50 @@ def launch_calls(
     configure_log(hydra.hydra_logging, hydra.verbose)
     sweep = Path(str(hydra.sweep.dir))
     sweep.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".calls-", dir=sweep) as folder:
-        calls = [
-            planned(launcher, Path(folder).absolute(), number, overrides)
-            for number, overrides in enumerate(job_overrides, first)
-        ]
-        with launcher.executor("auto", Path(folder)) as executor:
+    with TemporaryDirectory(prefix=".calls-", dir=sweep) as name:
+        folder = Path(name).absolute()
+        called = launcher.hydra_context, launcher.task_function, launcher.config
+        content = *called, Singleton.get_state()
+        write_whole(folder / FUNCTION, lambda file: cloudpickle.dump(content, file))
+        calls = [planned(folder, *job) for job in enumerate(job_overrides, first)]
+        with launcher.executor("auto", folder) as executor:
             run_all(executor, calls, launcher.retries, launcher.stop_on_failure)
         return [call.returned() for call in calls]
 
 
-def planned(
-    launcher: "ExecutorLauncher", folder: Path, number: int, overrides: Sequence[str]
-) -> Call:
+def planned(folder: Path, number: int, overrides: Sequence[str]) -> Call:
     """A call in a directory of its own."""
-    loader = launcher.hydra_context.config_loader
-    config = loader.load_sweep_config(launcher.config, list(overrides))
-    with open_dict(config):
-        config.hydra.job.id = str(number)
-        config.hydra.job.num = number
-    call = launcher.hydra_context, launcher.task_function, config, Singleton.get_state()
     name = " ".join([f"#{number}", *filter_overrides(overrides)])
-    run = RunDir.plan(folder, {"signature": str(number), "name": name}, "")
-    write_whole(run.path / FUNCTION, lambda file: cloudpickle.dump(call, file))
-    return Call(run, tuple(overrides))
+    facts = {"signature": str(number), "name": name, "overrides": list(overrides)}
+    return Call(RunDir.plan(folder, facts, ""), tuple(overrides))
+
+
+def is_call(run: RunDir) -> bool:
+    """Whether a directory is that of a call."""
+    return (run.path.parent / FUNCTION).exists()
 
 
 def answer(run: RunDir) -> None:
     """Call the function of a directory, and leave what it returned."""
     with run.attempt():
-        context, function, config, state = cloudpickle.loads((run.path / FUNCTION).read_bytes())
+        called = cloudpickle.loads((run.path.parent / FUNCTION).read_bytes())
+        context, function, config, state = called
         setup_globals()
         Singleton.set_state(state)
-        returned: Any = run_job(
-            hydra_context=context,
-            task_function=function,
-            config=config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
+        overrides = run.run["overrides"]
+        try:
+            composed = context.config_loader.load_sweep_config(config, overrides)
+            with open_dict(composed):
+                composed.hydra.job.id = run.path.name
+                composed.hydra.job.num = int(run.path.name)
+            returned: Any = run_job(
+                hydra_context=context,
+                task_function=function,
+                config=composed,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+        except Exception as error:  # of composing: what the function raises, run_job keeps
+            returned = JobReturn(overrides, status=JobStatus.FAILED, _return_value=error)
         write_whole(run.path / RETURNED, lambda file: cloudpickle.dump(returned, file))
         run.finish({})

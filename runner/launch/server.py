@@ -20,6 +20,7 @@ leave a checkpoint, and ends after them. When the server dies the kernel asks th
 """
 
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -37,7 +38,15 @@ from runner.rundir import RunDir
 PARENT_DEATH_SIGNAL = 1
 """Of prctl: the signal that a process gets when its parent dies."""
 
-ALWAYS = ("torch", "runner.build", "runner.display", "runner.environment", "runner.train")
+ALWAYS = (
+    "torch",
+    "torch.utils.serialization",
+    "runner.build",
+    "runner.display",
+    "runner.environment",
+    "runner.launch.work",
+    "runner.train",
+)
 
 
 class Server:
@@ -75,6 +84,8 @@ class Server:
 
         for names in targets:
             remember(tuple(names))
+        gc.collect()
+        gc.freeze()  # workers share what they do not look through
 
     def obey(self, content: bytes) -> None:
         """Carry out every whole line."""

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from objectives.errors import InputError
 from runner.job import Job, execute
-from runner.launch.calls import FUNCTION, answer
+from runner.launch.calls import answer, is_call
 from runner.rundir import Interrupted, Pruned, RunDir, State
 
 
@@ -14,7 +14,7 @@ def work_on(run: RunDir) -> int:
     A run is what it was planned as, and refused where the code is no longer that.
     """
     try:
-        if (run.path / FUNCTION).exists():
+        if is_call(run):
             answer(run)
             return 0
         job = Job.again(run, run.path.name)
