@@ -31,8 +31,6 @@ def remember(targets: tuple[str, ...]) -> None:
     untracked(targets)
     source_digest(targets)
     platform.platform()  # asks another program, once
-    if "sklearn" in sys.modules:  # its first check of arguments looks at all that is installed
-        sys.modules["sklearn"].utils.check_array([[0.0]])
 
 
 def record_environment(path: Path, targets: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ from runner.rundir import State, all_runs, read_json
 
 POLL = 2.0
 """Seconds between two looks at the run directories."""
+
+REST = 3.0
+"""Pause after a look that took long, as a multiple of it: thousands of runs leave jobs their core."""
 
 PATIENCE = 30.0
 """Seconds that a command waits at its end for the store."""
@@ -82,8 +86,11 @@ def main(root: Path, uri: str) -> None:
     closed = threading.Event()
     threading.Thread(target=_wait_for_end, args=[closed], daemon=True).start()
     _attempt(_open_store, root, uri)  # while training starts, not after it has ended
-    while not closed.wait(POLL):
+    pause = POLL
+    while not closed.wait(pause):
+        began = time.monotonic()
         _attempt(_replay_news, root, uri)
+        pause = max(POLL, REST * (time.monotonic() - began))
     if reason := _attempt(_replay_news, root, uri):
         sys.stdout.write(reason)
         sys.exit(1)
