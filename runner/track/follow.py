@@ -17,7 +17,7 @@ POLL = 2.0
 """Seconds between two looks at the run directories."""
 
 REST = 3.0
-"""Pause after a look that took long, as a multiple of it: thousands of runs leave jobs their core."""
+"""Pause after a look that took long, as a multiple of it: jobs need the core more."""
 
 PATIENCE = 30.0
 """Seconds that a command waits at its end for the store."""
