@@ -39,7 +39,7 @@ class View:
     def __call__(self, launch: "Launch") -> None:
         """Tell what is new."""
         for ended in launch.retried[self.warned :]:
-            console.print(f"{failure(ended)}\n  it is tried again")
+            console.print(f"{failure(ended)}\n  it is tried again", markup=False)
         self.warned = len(launch.retried)
         total = len(launch.ended) + len(launch.under_way)
         for number, ended in enumerate(launch.ended[self.told :], self.told + 1):
