@@ -1,12 +1,12 @@
 """What two slots are worth: real trainings on our pool, beside Hydra's basic launcher.
 
-Trainings of task=digits with the model of its config, 15 epochs each, one thread each, with all
+Trainings of task=digits with the model of its config, five epochs each, one thread each, with all
 that belongs to a run. The basic launcher does one after the other in one process; so does one bare
 process, and two bare processes side by side do half each: build and train in a loop, no launcher.
-Our pool trains 100 in all, the slow ones fewer: a number is one training's. All are warm before the
-clock starts (imports, the fork server's too, and one training); composing the configs is no part of
-it but for the basic launcher, which does it job by job. The speed-up of our pool is the basic
-launcher's time over ours, that of bare processes is one's time over two's.
+All are warm before the clock starts (imports, the fork server's too, and one training); composing
+the configs is no part of it but for the basic launcher, which does it job by job. Slow ones train
+fewer: a number is one training's. The speed-up of our pool is the basic launcher's time over ours,
+that of bare processes is one's time over two's.
 """
 
 import subprocess
@@ -27,11 +27,11 @@ from runner.launch.pool import Limits, Pool
 from runner.launch.slots import Slot
 
 AT_LEAST = 0.9
-ROUNDS = 5
-POOL, PAIR, ALONE = 20, 20, 6
+ROUNDS = 3
+POOL, PAIR, ALONE = 34, 34, 10
 """Trainings a round: of the pool, of two processes together, of what does one after another."""
 
-WORDS = ["task=digits", "epochs=15"]
+WORDS = ["task=digits", "epochs=5"]
 
 
 def rows() -> list[Row]:
