@@ -9,8 +9,8 @@ from runner.launch.view import view
 from runner.rundir import Interrupted, State
 from runner.stop import StopSignal
 
-LOOK = 0.5
-"""Seconds between two looks at what is under way."""
+LOOK = 0.1
+"""Seconds until a request to stop is noticed, at the most."""
 
 
 def run_all(

@@ -116,7 +116,7 @@ class Pool(Executor):
         end = time.monotonic() + patience
         while True:
             self.fill()
-            for message in self.forks.messages(POLL):
+            for message in self.forks.messages(min(POLL, patience)):
                 self.note(message)
             self.enforce()
             if self.ended or time.monotonic() >= end:

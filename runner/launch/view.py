@@ -16,6 +16,9 @@ from runner.rundir import RunDir, State
 if TYPE_CHECKING:
     from runner.launch.launch import Launch
 
+REDRAW = 0.5
+"""Seconds between two tables."""
+
 SHOWN = 20
 """Most running jobs in the table."""
 
@@ -34,7 +37,7 @@ class View:
     """Shows a launch again and again."""
 
     def __init__(self, live: Live | None):
-        self.live, self.told, self.warned = live, 0, 0
+        self.live, self.told, self.warned, self.drawn = live, 0, 0, 0.0
 
     def __call__(self, launch: "Launch") -> None:
         """Tell what is new."""
@@ -48,7 +51,8 @@ class View:
             line = failure(ended) if ended.reason else outcome(ended.job.name, ended.job.directory)
             console.print(f"[{number}/{total}] {line}", markup=False)
         self.told = len(launch.ended)
-        if self.live:
+        if self.live and time.monotonic() - self.drawn >= REDRAW:
+            self.drawn = time.monotonic()
             self.live.update(table(launch), refresh=True)
 
 

@@ -94,7 +94,7 @@ def test_killed_sweep_does_not_repeat_finished_runs(tmp_path: Path) -> None:
 
 
 def test_interrupted_sweep_starts_no_further_run(tmp_path: Path) -> None:
-    with started(SWEEP, tmp_path) as sweep:
+    with started(SWEEP.replace("steps=60", "steps=400"), tmp_path) as sweep:
         until(lambda: done(tmp_path) == 1 and runs_of(tmp_path, State.RUNNING), "one run")
         sweep.send_signal(signal.SIGINT)
         said, _ = sweep.communicate(timeout=30)
