@@ -104,7 +104,7 @@ class Slurm(Executor):
         self.to_cancel: set[str] = set()
         self.dropped: list[Ended] = []
         self.reached = False
-        self.asked = float("-inf")
+        self.asked = self.looked = float("-inf")
 
     @property
     def running(self) -> list[Work]:
@@ -137,7 +137,7 @@ class Slurm(Executor):
             if time.monotonic() - self.asked >= ASK:
                 with suppress(Unreachable):  # what was known stays known
                     self._ask()
-            found = self._ended()
+            found = self._look()
             left = end - time.monotonic()
             if found or left <= 0:
                 return found
@@ -198,6 +198,13 @@ class Slurm(Executor):
             else:
                 self.gone[key] = time.monotonic(), how
         self.gone = {key: gone for key, gone in self.gone.items() if key not in self.states}
+
+    def _look(self) -> list[Ended]:
+        """What has ended, by a look at the run directories now and then."""
+        if not self.dropped and time.monotonic() - self.looked < LOOK:
+            return []
+        self.looked = time.monotonic()
+        return self._ended()
 
     def _ended(self) -> list[Ended]:
         """The jobs that are over, taken from those under way."""
