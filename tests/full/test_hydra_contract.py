@@ -2,8 +2,10 @@
 
 import pytest
 from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
 from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
+from hydra.version import VersionBase
 
 pytestmark = [
     pytest.mark.full,
@@ -11,6 +13,12 @@ pytestmark = [
     pytest.mark.filterwarnings("default:\\nThe version_base parameter is not specified"),
     pytest.mark.filterwarnings("default:\\nFuture Hydra versions will no longer change"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def no_version_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra's tests choose no version of its behaviour; ours, run before them, do."""
+    monkeypatch.delitem(Singleton._instances, VersionBase, raising=False)
 
 
 def test_it_is_found():
