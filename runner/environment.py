@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import time
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 
+from runner.git import git
 from runner.identity import own_files, source_digest
 from runner.rundir import write_whole
 
@@ -87,7 +87,7 @@ def untracked(targets: tuple[str, ...]) -> list[Path]:
     return [
         file
         for file in own_files(targets)
-        if "site-packages" not in file.parts and not _git(file.parent, "ls-files", file.name)
+        if "site-packages" not in file.parts and not git(file.parent, "ls-files", file.name)
     ]
 
 
@@ -98,21 +98,11 @@ def code_state(user: Path) -> tuple[str, str]:
         commit, diff = json.loads(Path(os.environ[CODE_STATE]).read_text())
         return commit, diff
     repositories = {
-        _git(folder, "rev-parse", "--show-toplevel").strip()
+        git(folder, "rev-parse", "--show-toplevel").strip()
         for folder in (Path(__file__).parent, user)
     } - {""}
     commits, diffs = [], []
     for repository in sorted(repositories):
-        commits.append(_git(Path(repository), "rev-parse", "HEAD").strip())
-        diffs.append(_git(Path(repository), "diff", "HEAD"))
+        commits.append(git(Path(repository), "rev-parse", "HEAD").strip())
+        diffs.append(git(Path(repository), "diff", "HEAD"))
     return " ".join(filter(None, commits)), "".join(diffs)
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    try:
-        result = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return result.stdout if result.returncode == 0 else ""

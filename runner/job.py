@@ -112,11 +112,6 @@ class Job:
         return self.compose().config
 
     @property
-    def modules(self) -> set[str]:
-        """The modules that the config names."""
-        return {target.rpartition(".")[0] for target in self.targets}
-
-    @property
     def setting(self) -> str:
         """Task, objective and what else was overridden, but for the seed."""
         named = {"task", "objective", "seed", *PLACES}

@@ -3,13 +3,13 @@
 import hashlib
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
+from runner.git import git
 from runner.identity import INSTALLED, OURS, own_files
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -84,20 +84,20 @@ def places(targets: Iterable[str]) -> dict[Path, set[str]]:
 
 def repository(folder: Path) -> Path | None:
     """The top of the git repository that a folder belongs to."""
-    top = _git(folder, "rev-parse", "--show-toplevel").removesuffix("\n")
-    ignored = _git(folder, "check-ignore", ".")
+    top = git(folder, "rev-parse", "--show-toplevel").removesuffix("\n")
+    ignored = git(folder, "check-ignore", ".")
     return Path(top).resolve() if top and not ignored else None
 
 
 def tracked(top: Path) -> Iterator[Path]:
     """The files of a repository that it tracks or does not ignore, those of submodules included."""
-    for name in set(_git(top, "ls-files", "-z").split("\0")) - {""}:
+    for name in set(git(top, "ls-files", "-z").split("\0")) - {""}:
         file = top / name
         if file.is_dir() and not file.is_symlink():
             yield from tracked(file)
         elif file.exists():
             yield file
-    for name in _git(top, "ls-files", "-z", "--others", "--exclude-standard").split("\0"):
+    for name in git(top, "ls-files", "-z", "--others", "--exclude-standard").split("\0"):
         file = top / name
         if name and file.is_file() and file.stat().st_size <= LARGEST:
             yield file
@@ -131,13 +131,3 @@ def stored(folder: Path, copies: Copies, state: str) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return copy.absolute()
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    try:
-        result = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return result.stdout if result.returncode == 0 else ""

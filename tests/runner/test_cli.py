@@ -360,10 +360,8 @@ def test_what_is_wrong_with_an_objective_of_ones_own_is_said(command, root, conf
     (root / "broken.py").write_text(code)
     (root / "conf" / "objective").mkdir(parents=True)
     (root / "conf" / "objective" / "broken.yaml").write_text(f"# @package _global_\n{config}\n")
-    script = "from runner.cli import main; main()"
-    said = subprocess.run(
-        [sys.executable, "-c", script, *QUICK, "objective=broken"], capture_output=True, text=True
-    )
+    command_line = [sys.executable, "-m", "runner.cli", *QUICK, "objective=broken"]
+    said = subprocess.run(command_line, capture_output=True, text=True)
     assert said.returncode == 1
     assert message in said.stderr
     assert "Traceback" not in said.stderr
@@ -375,12 +373,11 @@ def test_an_edited_loss_is_another_run(command, root):
         "from torch.nn import functional as F\n"
         "def scaled(logits, labels):\n    return {} * F.cross_entropy(logits, labels)\n"
     )
-    words = (*QUICK, BASIC, "objective._target_=scaled_loss.scaled")
-    (root / "scaled_loss.py").write_text(loss.format(1))
-    script = "from runner.cli import main; main()"
+    words = (*QUICK, "objective._target_=scaled_loss.scaled")
     for factor in (1, 2):
         (root / "scaled_loss.py").write_text(loss.format(factor))
-        subprocess.run([sys.executable, "-c", script, *words], check=True, capture_output=True)
+        command_line = [sys.executable, "-m", "runner.cli", *words]
+        subprocess.run(command_line, check=True, capture_output=True)
     assert len(runs(root)) == 2
 
 
