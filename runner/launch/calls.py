@@ -20,7 +20,8 @@ from hydra.core.utils import (
     run_job,
     setup_globals,
 )
-from omegaconf import open_dict
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
 
 from runner.rundir import RunDir, State, write_whole
 
@@ -109,27 +110,33 @@ def is_call(run: RunDir) -> bool:
     return (run.path.parent / FUNCTION).exists()
 
 
+def composed(run: RunDir) -> tuple[HydraContext, TaskFunction, DictConfig]:
+    """What a call needs, as it was pickled: Hydra's context, the function, and its config."""
+    called = cloudpickle.loads((run.path.parent / FUNCTION).read_bytes())
+    context, function, config, state = called
+    setup_globals()
+    Singleton.set_state(state)
+    config = context.config_loader.load_sweep_config(config, run.run["overrides"])
+    with open_dict(config):
+        config.hydra.job.id = run.path.name
+        config.hydra.job.num = int(run.path.name)
+    return context, function, config
+
+
 def answer(run: RunDir) -> None:
     """Call the function of a directory, and leave what it returned."""
     with run.attempt():
-        called = cloudpickle.loads((run.path.parent / FUNCTION).read_bytes())
-        context, function, config, state = called
-        setup_globals()
-        Singleton.set_state(state)
-        overrides = run.run["overrides"]
         try:
-            composed = context.config_loader.load_sweep_config(config, overrides)
-            with open_dict(composed):
-                composed.hydra.job.id = run.path.name
-                composed.hydra.job.num = int(run.path.name)
+            context, function, config = composed(run)
             returned: Any = run_job(
                 hydra_context=context,
                 task_function=function,
-                config=composed,
+                config=config,
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",
             )
         except Exception as error:  # of composing: what the function raises, run_job keeps
+            overrides = run.run["overrides"]
             returned = JobReturn(overrides, status=JobStatus.FAILED, _return_value=error)
         write_whole(run.path / RETURNED, lambda file: cloudpickle.dump(returned, file))
         run.finish({})

@@ -54,6 +54,7 @@ class Server:
 
     def __init__(self) -> None:
         self.workers: set[int] = set()
+        self.rehearsed: set[Path] = set()
         self.input = b""
         self.wake_out, wake_in = os.pipe()
         os.set_blocking(wake_in, False)
@@ -100,7 +101,19 @@ class Server:
             elif "check" in order:
                 self.fork(checker, order)
             else:
+                self.rehearse(RunDir(Path(order["run"])))
                 say(started=self.fork(worker, order), run=order["run"])
+
+    def rehearse(self, run: RunDir) -> None:
+        """Before the first of its kind, so that its worker and the others find it done."""
+        from runner.launch.work import rehearse
+
+        if run.path.parent not in self.rehearsed:
+            self.rehearsed.add(run.path.parent)
+            with suppress(Exception):  # the worker's to report
+                rehearse(run)
+            gc.collect()
+            gc.freeze()  # workers share what they do not look through
 
     def fork(self, work: Callable[[dict[str, Any]], int], order: dict[str, Any]) -> int:
         """Do something in a process of its own; returns its id."""

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from objectives.errors import InputError
 from runner.job import Job, execute
-from runner.launch.calls import answer, is_call
+from runner.launch.calls import answer, composed, is_call
 from runner.rundir import Interrupted, Pruned, RunDir, State
 
 
@@ -31,3 +31,11 @@ def work_on(run: RunDir) -> int:
                 raise
         return 1
     return 0
+
+
+def rehearse(run: RunDir) -> None:
+    """Do what a worker does before it computes: one that is forked afterwards does it faster."""
+    if is_call(run):
+        composed(run)
+    else:
+        Job.again(run, run.path.name)
