@@ -49,6 +49,13 @@ def signature(config: Mapping[str, Any], data: Path, cache_file: Path | None = N
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def data_digest(config: Mapping[str, Any], data: Path, cache_file: Path | None = None) -> str:
+    """Twelve hexadecimal digits that name the content of a config's data files; "" without any."""
+    found = fingerprint(data_files(config), data, cache_file)
+    text = json.dumps(found, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12] if found else ""
+
+
 def canonical(value: Any) -> Any:
     """The value without keys that carry no meaning, and with 1 and 1.0 the same."""
     if isinstance(value, Mapping):

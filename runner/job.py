@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from objectives.errors import InputError
 from runner.catalogue import YAML
 from runner.console import console
+from runner.identity import data_digest, source_digest, targets
 from runner.identity import signature as sign
-from runner.identity import source_digest, targets
 from runner.rundir import RunDir, State, write_whole
 
 PLACES = {"root", "data", "tracking", "device"}
@@ -22,6 +22,9 @@ PLACES = {"root", "data", "tracking", "device"}
 
 PLACEHOLDERS = {"root": "<root>", "data": "<data>"}
 """What stands for paths in a config that says what a run means."""
+
+FINGERPRINTS = ".fingerprints.json"
+"""Hashes of data files, kept beside the runs."""
 
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -83,7 +86,7 @@ class Job:
             choices,
             tuple(overrides),
             runs,
-            signature or sign(composed.neutral, Path(config["data"]), runs / ".fingerprints.json"),
+            signature or sign(composed.neutral, Path(config["data"]), runs / FINGERPRINTS),
             source_digest(used),
             used,
             config["seed"],
@@ -134,9 +137,11 @@ class Job:
     def plan(self) -> RunDir:
         """The run's directory, made if it is not there yet."""
         composed = self.compose()
+        data = Path(composed.config["data"])
         facts = {
             "signature": self.signature,
             "code": self.code,
+            "data": data_digest(composed.neutral, data, self.runs / FINGERPRINTS),
             "name": self.name,
             "setting": self.setting,
             "seed": self.seed,
@@ -216,7 +221,8 @@ def execute(job: Job) -> dict[str, float]:
     ):
         record_environment(run.path, job.targets)
         metrics = train(experiment, run, events, display, stop)
-        run.finish(metrics)
+        monitor = experiment.learner.protocol.monitor
+        run.finish(metrics, monitor=monitor._asdict())
     return metrics
 
 

@@ -1,7 +1,5 @@
 """Tables of results."""
 
-import math
-import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -9,8 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from runner.console import console
-
-CONFIDENCE = 0.95
+from runner.statistics import interval
 
 Result = tuple[dict[str, Any], dict[str, Any]]
 """What was planned (run.json) and how it stands (status.json)."""
@@ -48,20 +45,6 @@ def print_sweep(results: Iterable[Result]) -> None:
     )
     for setting, runs in settings.items():
         finished = [metrics for metrics in runs if metrics]
-        cells = (interval([metrics[n] for metrics in finished if n in metrics]) for n in names)
+        cells = (str(interval([m[n] for m in finished if n in m])) for n in names)
         table.add_row(setting, f"{len(finished)}", *cells)
     console.print(table)
-
-
-def interval(values: list[float]) -> str:
-    """Mean and half-width of Student's interval; the mean alone where there is one value."""
-    if not values:
-        return "-"
-    mean = statistics.fmean(values)
-    if len(values) < 2:
-        return f"{mean:.4g}"
-    from scipy.stats import t
-
-    quantile = t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
-    half = quantile * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{mean:.4g} ± {half:.2g}"

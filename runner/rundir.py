@@ -100,7 +100,8 @@ class RunDir:
 
         Args:
             runs: The folder of all runs.
-            run: `signature`, `meaning`, `name`, `setting`, `seed`, `choices`, `overrides`.
+            run: `signature`, `code`, `data`, `meaning`, `name`, `setting`, `seed`, `choices`,
+                `overrides`.
             config: The resolved config as YAML.
         """
         directory = cls(runs / run["signature"])
@@ -226,7 +227,7 @@ class RunDir:
             self._move(State.RUNNING, state, reason=reason)
 
     def finish(self, metrics: dict[str, float], **facts: Any) -> None:
-        """Mark the run as done, with its final metrics."""
+        """Mark the run as done, with its final metrics, and what else the status should hold."""
         self._move(State.RUNNING, State.DONE, metrics=metrics, **facts)
 
     def give_up(self, reason: str) -> None:

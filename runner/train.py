@@ -85,6 +85,7 @@ def train(
         validate(experiment, progress, journal.log)
     if progress.best_model is not None:
         experiment.learner.model.load_state_dict(progress.best_model)
+        journal.log(evaluate(experiment, "val"))  # of the model that is tested
     journal.log(evaluate(experiment, "test"))
     return progress.metrics
 

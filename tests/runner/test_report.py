@@ -1,18 +1,6 @@
-"""Tables: the statistics worked by hand."""
+"""Tables."""
 
-import pytest
-
-from runner.report import interval, print_sweep
-
-
-def test_an_interval_is_students():
-    # mean 2, deviation 1, t(0.975; 2) = 4.303: half-width 4.303 / sqrt(3) = 2.484
-    assert interval([1.0, 2.0, 3.0]) == "2 ± 2.5"
-
-
-@pytest.mark.parametrize(("values", "text"), [([0.25], "0.25"), ([], "-")])
-def test_too_few_values_have_no_interval(values, text):
-    assert interval(values) == text
+from runner.report import print_sweep
 
 
 def test_seeds_of_a_setting_share_a_row_and_failed_ones_are_not_counted(capsys):
