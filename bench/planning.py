@@ -49,6 +49,10 @@ class Nowhere(Executor):
     def check(self, configs: list[dict[str, Any]]) -> None: ...
 
     @property
+    def capacity(self) -> None:
+        return None
+
+    @property
     def running(self) -> list[Work]:
         return []
 

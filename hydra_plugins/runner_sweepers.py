@@ -17,10 +17,11 @@ class GridSweeper(Sweeper):
     Args:
         params: Sweeps that a config brings, as key and comma-separated values; the command line
             leads.
+        dry_run: Whether to say what would be run, and run nothing.
     """
 
-    def __init__(self, params: dict[str, str]):
-        self.params = params
+    def __init__(self, params: dict[str, str], dry_run: bool = False):
+        self.params, self.dry_run = params, dry_run
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -35,9 +36,8 @@ class GridSweeper(Sweeper):
 
         given = {argument.partition("=")[0] for argument in arguments}
         brought = [f"{key}={value}" for key, value in self.params.items() if key not in given]
-        return sweep(
-            [*arguments, *brought], self.config, self.hydra_context.config_loader, self.launcher
-        )
+        loader = self.hydra_context.config_loader
+        return sweep([*arguments, *brought], self.config, loader, self.launcher, self.dry_run)
 
 
 class Configs(SearchPathPlugin):

@@ -9,6 +9,7 @@ from pathlib import Path
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -27,7 +28,11 @@ from runner.console import console
 from runner.job import Job, execute, outcome
 from runner.rundir import RunDir
 from runner.track.follow import following
+from sweeps.forecast import print_forecast
 from sweeps.grid import UnknownKey, axes
+from sweeps.zipped import spelled_out
+
+DRY_RUN = "--dry-run"
 
 
 def run_experiments(arguments: list[str]) -> None:
@@ -36,8 +41,11 @@ def run_experiments(arguments: list[str]) -> None:
     Raises:
         InputError: Something in them does not exist, fit or hold.
     """
+    dry_run = DRY_RUN in arguments
+    arguments = [argument for argument in arguments if argument != DRY_RUN]
     parsed = get_args_parser().parse_intermixed_args(arguments)
-    overrides = list(parsed.overrides)
+    words = list(parsed.overrides)
+    overrides = spelled_out(words) + ["hydra.sweeper.dry_run=true"] * dry_run
     sys.path.insert(0, str(Path.cwd()))  # a user's own objectives are imported from here
     alone: list[Job] = []
 
@@ -50,10 +58,13 @@ def run_experiments(arguments: list[str]) -> None:
         alone.append(job)
         return {}
 
-    with hydra_called(arguments, overrides), clear_errors(overrides):
+    with hydra_called(arguments, words, overrides), clear_errors(overrides):
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
     for job in alone:
-        run_alone(job)
+        if dry_run:
+            print_forecast([job], capacity=1)
+        else:
+            run_alone(job)
 
 
 def resume_run(given: str) -> None:
@@ -101,9 +112,9 @@ def run_member(job: Job) -> dict[str, float]:
 
 
 @contextmanager
-def hydra_called(arguments: list[str], overrides: list[str]) -> Iterator[None]:
-    """Call Hydra as it wants to be called: flags first, errors raised."""
-    flags = [argument for argument in arguments if argument not in overrides]
+def hydra_called(arguments: list[str], words: list[str], overrides: list[str]) -> Iterator[None]:
+    """Call Hydra as it wants to be called: flags first, then overrides, errors raised."""
+    flags = [argument for argument in arguments if argument not in words]
     before = sys.argv, dict(os.environ)
     sys.argv = [sys.argv[0], *flags, *overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -141,12 +152,13 @@ def _missing_option(error: MissingConfigException) -> str:
 
 def _failed_override(error: Exception, overrides: list[str]) -> str:
     """Find the override of a key that the config does not have, by composing without it."""
-    for axis in axes(overrides):
-        if f"override '{axis.key}'" in str(error):
-            rest = [other.overrides[0] for other in axes(overrides) if other.key != axis.key]
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    for key in {override.get_key_element().lstrip("+~") for override in parsed}:
+        if f"override '{key}'" in str(error):
+            rest = [axis.points[0][0] for axis in axes(overrides) if key not in axis.keys]
             with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
                 composed = hydra.compose("config", rest, return_hydra_config=True)
-            return _unknown_key(axis.key, composed)
+            return _unknown_key(key, composed)
     return str(error)
 
 

@@ -28,6 +28,7 @@ runner - compare training objectives
 
 Experiments
   runner [OVERRIDE...] [-m]         run what they say; -m sweeps over a,b,c
+  runner [OVERRIDE...] [-m] --dry-run     what it would run, and for how long
   runner resume RUN                 start a run again from its own directory
   runner [OVERRIDE...] --cfg job    show the composed config (--resolve)
   runner [OVERRIDE...] --info       how it was composed

@@ -13,29 +13,49 @@ from omegaconf import DictConfig, OmegaConf
 from objectives.errors import InputError
 from runner.job import PLACEHOLDERS, Composed, Job, own_part, plain
 from sweeps.overlay import Overlay, can_overlay
+from sweeps.zipped import TAG, check_lengths
 
 Compose = Callable[[list[str]], DictConfig]
 
 
 @dataclass(frozen=True)
 class Axis:
-    """The overrides of one key: one, or as many as are swept.
+    """The overrides of one key, or of keys that go hand in hand: one, or as many as are swept.
 
     Attributes:
-        key: The config key or group.
-        overrides: One override a value.
-        adds: Whether the override adds or deletes the key, so that it need not be there before.
+        keys: The config keys or groups.
+        points: For each value, the override of every key.
+        adds: Whether the overrides add or delete keys, so that these need not be there before.
     """
 
-    key: str
-    overrides: tuple[str, ...]
-    adds: bool
+    keys: tuple[str, ...]
+    points: tuple[tuple[str, ...], ...]
+    adds: bool = False
 
     @cached_property
-    def values(self) -> list[Any]:
-        """What the overrides set the key to."""
-        parsed = OverridesParser.create().parse_overrides(list(self.overrides))
-        return [override.value() for override in parsed]
+    def values(self) -> list[tuple[Any, ...]]:
+        """What the overrides of each point set the keys to."""
+        parser = OverridesParser.create()
+        return [
+            tuple(override.value() for override in parser.parse_overrides(list(point)))
+            for point in self.points
+        ]
+
+    def split(self) -> list[list["Axis"]]:
+        """For each point, an axis of a single value for every key."""
+        return [
+            [
+                Axis((key,), ((line,),), self.adds)
+                for key, line in zip(self.keys, point, strict=True)
+            ]
+            for point in self.points
+        ]
+
+    def only(self, applies: Callable[[str], bool]) -> "Axis":
+        """The axis of those of its keys that apply, each point once."""
+        kept = [place for place, key in enumerate(self.keys) if applies(key)]
+        points = dict.fromkeys(tuple(point[place] for place in kept) for point in self.points)
+        return Axis(tuple(self.keys[place] for place in kept), tuple(points), self.adds)
 
 
 @dataclass(frozen=True)
@@ -54,14 +74,14 @@ class Block:
 
     def overrides(self) -> Iterator[list[str]]:
         """The overrides of every job."""
-        return (self.options + values for values in _product(self.axes))
+        return ([*self.options, *values] for values in _products(self.axes))
 
     def jobs(self, compose: Compose) -> Iterator[Job]:
         """Every job, composed here where that gives what Hydra gives, and else by Hydra."""
         if not self.can_overlay():
             yield from (Job.of(compose(overrides)) for overrides in self.overrides())
             return
-        keys = [axis.key for axis in self.axes]
+        keys = [key for axis in self.axes for key in axis.keys]
         config = Overlay(own_part(self.config), keys)
         neutral = Overlay(own_part(self.config), [*PLACEHOLDERS, *keys])
         choices = plain(self.config.hydra.runtime.choices)
@@ -71,23 +91,30 @@ class Block:
 
         combinations = itertools.product(*(axis.values for axis in self.axes))
         for overrides, values in zip(self.overrides(), combinations, strict=True):
-            named = dict(zip(keys, values, strict=True))
+            named = dict(zip(keys, itertools.chain(*values), strict=True))
             yield Job.made(partial(composed, named), choices, overrides)
 
     def can_overlay(self) -> bool:
         """Whether all that the axes do is to set plain values; another class is another matter."""
         return all(
             not axis.adds
-            and not axis.key.endswith("_target_")
-            and is_leaf(self.config, axis.key)
-            and all(map(can_overlay, axis.values))
+            and not any(key.endswith("_target_") for key in axis.keys)
+            and all(is_leaf(self.config, key) for key in axis.keys)
+            and all(can_overlay(value) for point in axis.values for value in point)
             for axis in self.axes
         )
 
 
 def axes(arguments: list[str]) -> list[Axis]:
-    """The axes of command-line overrides in Hydra's grammar."""
-    return [_axis(override) for override in OverridesParser.create().parse_overrides(arguments)]
+    """The axes of command-line overrides in Hydra's grammar; those of one zip are one.
+
+    Raises:
+        InputError: The keys of a zip have unequally many values.
+    """
+    found: dict[Any, list[Axis]] = {}
+    for number, override in enumerate(OverridesParser.create().parse_overrides(arguments)):
+        found.setdefault(_zip(override) or number, []).append(_axis(override))
+    return [_together(parts) for parts in found.values()]
 
 
 def grid(arguments: list[str], compose: Compose, is_group: Callable[[str], bool]) -> list[Block]:
@@ -104,20 +131,29 @@ def grid(arguments: list[str], compose: Compose, is_group: Callable[[str], bool]
     Raises:
         InputError: An axis applies to none of the combinations.
     """
-    groups: list[Axis] = []
-    values: list[Axis] = []
-    for axis in axes(arguments):
-        (groups if "@" in axis.key or is_group(axis.key) else values).append(axis)
+
+    def chooses(key: str) -> bool:
+        return "@" in key or is_group(key)
+
+    all_axes = axes(arguments)
+    choosing = [axis for axis in all_axes if any(map(chooses, axis.keys))]
+    setting = [axis for axis in all_axes if axis not in choosing]
     blocks = []
-    for chosen in dict.fromkeys(map(tuple, _product(groups))):
-        config = compose(list(chosen))
-        applicable = [axis for axis in values if axis.adds or _has(config, axis.key)]
-        blocks.append(Block(config, list(chosen), applicable))
-    applied = {axis.key for block in blocks for axis in block.axes}
-    for axis in values:
-        if axis.key not in applied:
-            raise UnknownKey(axis.key, blocks[0].config)
+    for points in itertools.product(*(axis.split() for axis in choosing)):
+        lines = [axis for point in points for axis in point]
+        options = [axis.points[0][0] for axis in lines if chooses(axis.keys[0])]
+        fixed = [axis for axis in lines if not chooses(axis.keys[0])]
+        blocks.append(_block(compose(options), options, [*fixed, *setting]))
+    applied = {key for block in blocks for axis in block.axes for key in axis.keys}
+    for key in (key for axis in all_axes for key in axis.keys):
+        if not chooses(key) and key not in applied:
+            raise UnknownKey(key, blocks[0].config)
     return blocks
+
+
+def _block(config: DictConfig, options: list[str], axes: list[Axis]) -> Block:
+    applicable = [axis if axis.adds else axis.only(partial(_has, config)) for axis in axes]
+    return Block(config, options, [axis for axis in applicable if axis.keys])
 
 
 class UnknownKey(InputError):
@@ -141,12 +177,31 @@ def is_leaf(config: DictConfig, key: str) -> bool:
 def _axis(override: Override) -> Axis:
     key = override.get_key_element()
     adds = override.is_add() or override.is_force_add() or override.is_delete()
-    bare = key.lstrip("+~")
     if override.is_sweep_override():
-        lines = tuple(dict.fromkeys(f"{key}={v}" for v in override.sweep_string_iterator()))
+        lines = [f"{key}={value}" for value in override.sweep_string_iterator()]
     else:
-        lines = (str(override.input_line),)
-    return Axis(bare, lines, adds)
+        lines = [str(override.input_line)]
+    points = [(line,) for line in lines]
+    return Axis(
+        (key.lstrip("+~"),), tuple(points if _zip(override) else dict.fromkeys(points)), adds
+    )
+
+
+def _zip(override: Override) -> str:
+    """The tag by which an override is zipped with others, or ""."""
+    tags = getattr(override.value(), "tags", ()) if override.is_sweep_override() else ()
+    return next((tag for tag in tags if tag.startswith(TAG)), "")
+
+
+def _together(parts: list[Axis]) -> Axis:
+    """Axes as one: their first values, their second values, ..."""
+    check_lengths({part.keys[0]: len(part.points) for part in parts})
+    points = zip(*(part.points for part in parts), strict=True)
+    return Axis(
+        tuple(part.keys[0] for part in parts),
+        tuple(tuple(itertools.chain(*point)) for point in points),
+        any(part.adds for part in parts),
+    )
 
 
 def _has(config: DictConfig, key: str) -> bool:
@@ -157,5 +212,7 @@ def _has(config: DictConfig, key: str) -> bool:
         return True
 
 
-def _product(axes: Iterable[Axis]) -> Iterator[list[str]]:
-    return (list(combination) for combination in itertools.product(*(a.overrides for a in axes)))
+def _products(axes: Iterable[Axis]) -> Iterator[tuple[str, ...]]:
+    """The overrides of every combination of points."""
+    combinations = itertools.product(*(axis.points for axis in axes))
+    return (tuple(itertools.chain(*points)) for points in combinations)

@@ -19,6 +19,7 @@ from runner.rundir import State
 from runner.settings import Settings
 from runner.sweepdir import SweepDir
 from runner.track.follow import following
+from sweeps.forecast import print_forecast
 from sweeps.grid import grid
 
 ENDED = {State.DONE, State.PRUNED}
@@ -30,9 +31,20 @@ class SweepFailed(Exception):
 
 
 def sweep(
-    arguments: list[str], config: DictConfig, loader: ConfigLoader, launcher: Launcher
+    arguments: list[str],
+    config: DictConfig,
+    loader: ConfigLoader,
+    launcher: Launcher,
+    dry_run: bool = False,
 ) -> list[dict[str, Any]]:
     """Plan, check, run and report; finished runs are not repeated.
+
+    Args:
+        arguments: The overrides as given.
+        config: What Hydra composed of those that are not swept.
+        loader: Composes the jobs' configs.
+        launcher: What runs them.
+        dry_run: Say what would be run, and write and run nothing.
 
     Returns:
         The status of every member.
@@ -44,6 +56,9 @@ def sweep(
     waiting = [job for job in jobs if not job.is_done()]
     say_plan(jobs, waiting)
     folder = SweepDir.of(jobs[0].runs.parent, [job.signature for job in jobs])
+    if dry_run:
+        print_forecast(jobs, capacity(launcher, jobs, folder))
+        return []
     waited = True
     if waiting:
         jobs[0].check_root()
@@ -57,6 +72,13 @@ def sweep(
     console.print(f"sweep {folder.path}")
     fail_if_any([job for job in waiting if job.directory.state not in ENDED])
     return statuses
+
+
+def capacity(launcher: Launcher, jobs: list[Job], folder: SweepDir) -> int | None:
+    """How many jobs a launcher runs at once, where that is known."""
+    if not isinstance(launcher, ExecutorLauncher):
+        return None
+    return launcher.executor(jobs[0].config["device"], folder.path).capacity
 
 
 def plan(arguments: list[str], config: DictConfig, loader: ConfigLoader) -> list[Job]:

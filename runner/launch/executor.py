@@ -76,6 +76,11 @@ class Executor(ABC):
 
     @property
     @abstractmethod
+    def capacity(self) -> int | None:
+        """How many jobs run at once at the most; None where that is not known."""
+
+    @property
+    @abstractmethod
     def running(self) -> list[Work]:
         """The jobs under way."""
 

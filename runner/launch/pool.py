@@ -135,6 +135,10 @@ class Pool(Executor):
                 self.forks.signal(pid, signal.SIGTERM)
 
     @property
+    def capacity(self) -> int:
+        return len(self.free) + len(self.starting) + len(self.attempts)
+
+    @property
     def running(self) -> list[Work]:
         return [attempt.job for attempt in self.attempts.values()]
 

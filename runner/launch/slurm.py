@@ -107,6 +107,10 @@ class Slurm(Executor):
         self.asked = self.looked = float("-inf")
 
     @property
+    def capacity(self) -> int | None:
+        return self.arrays.parallelism
+
+    @property
     def running(self) -> list[Work]:
         """The jobs that were running when SLURM was last asked."""
         return [job for key, job in self.under_way.items() if self.states.get(key) == "RUNNING"]
