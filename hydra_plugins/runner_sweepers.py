@@ -40,6 +40,32 @@ class GridSweeper(Sweeper):
         return sweep([*arguments, *brought], self.config, loader, self.launcher, self.dry_run)
 
 
+class OptunaSweeper(Sweeper):
+    """A search by Optuna.
+
+    Args:
+        settings: See conf/hydra/sweeper/optuna.yaml.
+    """
+
+    def __init__(self, **settings: Any):
+        self.settings = settings
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from sweeps.optimize import Request, optimize
+
+        loader = self.hydra_context.config_loader
+        request = Request(**self.settings)
+        return optimize(arguments, self.config, loader, self.launcher, request)
+
+
 class Configs(SearchPathPlugin):
     """Our command line finds the working directory's conf/ too, and others find our launchers."""
 
@@ -53,7 +79,6 @@ class Configs(SearchPathPlugin):
             for folder in folders()[1:]:
                 search_path.append("user", f"file://{folder}")
             return
-        for file in (CONF / "hydra" / "launcher").glob("*.yaml"):
-            ConfigStore.instance().store(
-                file.stem, OmegaConf.load(file), "hydra/launcher", provider="runner"
-            )
+        for file in (CONF / "hydra").rglob("*.yaml"):
+            group = str(file.parent.relative_to(CONF))
+            ConfigStore.instance().store(file.stem, OmegaConf.load(file), group, provider="runner")

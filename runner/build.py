@@ -20,7 +20,7 @@ from runner import catalogue
 from runner.algorithms.descent import Descent
 from runner.learner import Learner
 from runner.settings import Settings
-from tasks.protocol import Protocol
+from tasks.protocol import Monitor, Protocol
 
 Factory = partial[Any]
 
@@ -60,18 +60,23 @@ def check_config(config: dict[str, Any]) -> tuple[Settings, torch.device, Factor
     return settings, device, objective, choose_protocol(config, objective)
 
 
-def check_all(configs: list[dict[str, Any]]) -> None:
+def check_all(configs: list[dict[str, Any]]) -> list[Monitor]:
     """Build one run after another, to see whether it can be done; data are read once if the same.
+
+    Returns:
+        The metric by which each is judged.
 
     Raises:
         InputError: Something in a config does not exist, fit or hold.
     """
     kept: tuple[Any, Any] = None, None
+    monitors = []
     for config in configs:
         if kept[0] != config["task"]["data"]:
             check_config(config)  # what needs no data first
             kept = config["task"]["data"], instantiated(config["task"], "data")
-        build(config, kept[1])
+        monitors.append(build(config, kept[1]).learner.protocol.monitor)
+    return monitors
 
 
 def build(config: dict[str, Any], data: Any = None) -> Experiment:

@@ -19,8 +19,10 @@
 
 States and the only moves between them:
 
-    planned -> running -> done | failed | pruned | interrupted;  failed | interrupted -> running
-    planned -> failed    where its worker died before it could begin
+    planned -> running -> done | failed | pruned | interrupted
+    failed | interrupted | pruned -> running
+    planned -> failed         where its worker died before it could begin
+    interrupted -> pruned     where who asked it to stop says so
 
 A worker that dies leaves "running" behind and loses the lock; whoever looks then sees
 "interrupted", and the next attempt may begin. Not every file system tells one host of another's
@@ -61,7 +63,7 @@ MOVES = {
     State.FAILED: {State.RUNNING},
     State.INTERRUPTED: {State.RUNNING},
     State.DONE: set(),
-    State.PRUNED: set(),
+    State.PRUNED: {State.RUNNING},
 }
 
 
@@ -240,6 +242,15 @@ class RunDir:
             status = read_json(self.path / "status.json")
             if status["state"] in {State.PLANNED, State.RUNNING}:
                 ended = {"state": State.FAILED, "reason": reason, "ended": time.time()}
+                self._write_status({"started": time.time(), **status, **ended})
+
+    def prune(self, reason: str) -> None:
+        """Mark a run as pruned that was asked to stop; another sweep may go on with it."""
+        with suppress(InputError), (self.path / "lock").open("a") as lock:
+            self._hold(lock)
+            status = read_json(self.path / "status.json")
+            if status["state"] in {State.PLANNED, State.RUNNING, State.INTERRUPTED}:
+                ended = {"state": State.PRUNED, "reason": reason, "ended": time.time()}
                 self._write_status({"started": time.time(), **status, **ended})
 
     def beat(self, sign: dict[str, Any]) -> None:

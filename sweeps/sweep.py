@@ -91,14 +91,20 @@ def plan(arguments: list[str], config: DictConfig, loader: ConfigLoader) -> list
     def compose(overrides: list[str]) -> DictConfig:
         return loader.load_sweep_config(config, overrides)
 
+    blocks = grid(arguments, compose, groups(loader))
+    return distinct([job for block in blocks for job in block.jobs(compose)])
+
+
+def groups(loader: ConfigLoader) -> Callable[[str], bool]:
+    """Tells of a key whether it is a config group."""
+
     def is_group(key: str) -> bool:
         return bool(
             loader.get_group_options(key, ObjectType.CONFIG)
             or loader.get_group_options(key, ObjectType.GROUP)
         )
 
-    blocks = grid(arguments, compose, is_group)
-    return distinct([job for block in blocks for job in block.jobs(compose)])
+    return is_group
 
 
 def run(launcher: Launcher, jobs: list[Job], folder: SweepDir, begun: Begun) -> bool:

@@ -84,15 +84,19 @@ class Executor(ABC):
     def running(self) -> list[Work]:
         """The jobs under way."""
 
-    def check(self, configs: list[dict[str, Any]]) -> None:
+    def check(self, configs: list[dict[str, Any]]) -> list[tuple[str, bool]]:
         """Find bad input of jobs before the first one starts.
+
+        Returns:
+            The metric by which each is judged, and whether it should be large; nothing where the
+            check itself died, which is the jobs' to explain.
 
         Raises:
             InputError: A job cannot run.
         """
         from runner.build import check_all
 
-        check_all(configs)
+        return [(monitor.metric, monitor.maximize) for monitor in check_all(configs)]
 
     def __enter__(self) -> Self:
         return self

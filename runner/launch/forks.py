@@ -67,10 +67,15 @@ class Forks:
         for kind, names in news.items():
             self.known[kind] |= names
 
-    def check(self, configs: list[dict[str, Any]], slot: Slot) -> str:
-        """Build jobs to see whether it can be done; returns what is wrong with one, or "".
+    def check(
+        self, configs: list[dict[str, Any]], slot: Slot
+    ) -> tuple[str, list[tuple[str, bool]]]:
+        """Build jobs to see whether it can be done.
 
         What the building has imported, the server imports too.
+
+        Returns:
+            What is wrong with one, or "", and the metric by which each is judged.
         """
         self._say(check=configs, environment=slot.environment, threads=slot.threads)
         while True:
@@ -79,9 +84,10 @@ class Forks:
                     raise RuntimeError("the process that starts the jobs died at its start")
                 if "checked" in message:
                     self.preload(modules=set(message["imported"]))
-                    return str(message["checked"])
+                    monitors = [(str(name), bool(large)) for name, large in message["monitors"]]
+                    return str(message["checked"]), monitors
                 if "ended" in message:  # the checking process died: the jobs will say why
-                    return ""
+                    return "", []
 
     def start(self, run: Path, slot: Slot) -> None:
         """Start a worker for a planned run."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from runner.launch.executor import CANCELLED, Ended, Executor, Work
 from runner.launch.view import view
@@ -13,8 +14,19 @@ LOOK = 0.1
 """Seconds until a request to stop is noticed, at the most."""
 
 
+class Feed(Protocol):
+    """What decides as a launch goes on which jobs it should run."""
+
+    def __call__(self, launch: "Launch", /) -> bool:
+        """Add jobs, or cancel some; returns whether there may be more."""
+
+
 def run_all(
-    executor: Executor, jobs: Sequence[Work], retries: int = 1, stop_on_failure: bool = False
+    executor: Executor,
+    jobs: Sequence[Work],
+    retries: int = 1,
+    stop_on_failure: bool = False,
+    feed: Feed | None = None,
 ) -> None:
     """Run planned jobs to their ends.
 
@@ -23,20 +35,23 @@ def run_all(
         jobs: The jobs.
         retries: Further attempts of a job that fails, from its checkpoint.
         stop_on_failure: Whether the first job that fails for good ends all.
+        feed: Asked again and again for further ones, and tells of them itself.
 
     Raises:
         Interrupted: Someone asked to stop. What was under way has left a checkpoint, or goes on
             without us where it can.
     """
-    launch = Launch(executor, jobs, retries, stop_on_failure)
+    launch = Launch(executor, jobs, retries, stop_on_failure, feed is not None)
     with StopSignal() as stop, view() as show:
         launch.begin()
-        while launch.under_way:
+        more = feed is not None and feed(launch)
+        while launch.under_way or more:
             if stop.requested and executor.lasting:
                 raise Interrupted(f"{stop.requested}: the jobs go on, runner cancel stops them")
             if stop.requested:
                 launch.stop()
             launch.look()
+            more = feed is not None and feed(launch) and not launch.stopping
             show(launch)
     if stop.requested:
         raise Interrupted(f"stopped by {stop.requested}")
@@ -50,12 +65,19 @@ class Launch:
         ended: Jobs that are over for good, in the order in which they ended.
         failed: How many of them failed; one that was asked to stop did not.
         retried: Failed attempts that were followed by another, in their order.
+        is_fed: Whether jobs are added to it as it goes on.
     """
 
     def __init__(
-        self, executor: Executor, jobs: Sequence[Work], retries: int, stop_on_failure: bool
+        self,
+        executor: Executor,
+        jobs: Sequence[Work],
+        retries: int,
+        stop_on_failure: bool,
+        is_fed: bool = False,
     ):
         self.executor, self.retries, self.stop_on_failure = executor, retries, stop_on_failure
+        self.is_fed = is_fed
         self.under_way = {job.signature: job for job in jobs}
         self.ended: list[Ended] = []
         self.retried: list[Ended] = []
@@ -66,6 +88,15 @@ class Launch:
     def begin(self) -> None:
         """Hand the jobs over."""
         self.executor.submit(list(self.under_way.values()))
+
+    def add(self, jobs: Sequence[Work]) -> None:
+        """Take up further jobs."""
+        self.under_way |= {job.signature: job for job in jobs}
+        self.executor.submit(jobs)
+
+    def cancel(self, jobs: Sequence[Work]) -> None:
+        """Ask jobs to stop; that they did is no failure."""
+        self.executor.cancel(jobs)
 
     def look(self) -> None:
         """Take up what has ended."""

@@ -103,10 +103,12 @@ class Pool(Executor):
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self.forks.__exit__(kind, *rest)
 
-    def check(self, configs: list[dict[str, Any]]) -> None:
+    def check(self, configs: list[dict[str, Any]]) -> list[tuple[str, bool]]:
         """As it says, in a process of its own; what it imports, the server has from then on."""
-        if message := self.forks.check(configs, self.free[0]):
+        message, monitors = self.forks.check(configs, self.free[0])
+        if message:
             raise InputError(message)
+        return monitors
 
     def submit(self, jobs: Sequence[Work]) -> None:
         self.waiting.extend(jobs)

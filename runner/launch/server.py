@@ -12,7 +12,8 @@ not survive a fork. It and its coordinator exchange JSON lines. In:
 
 Out:
 
-    {"checked": what is wrong or "", "imported": [modules]}
+    {"checked": what is wrong or "", "imported": [modules],
+     "monitors": [[metric, whether it should be large]]}
     {"started": pid, "run": directory}    {"ended": pid, "status": exit status}
 
 When the coordinator dies its end of the pipe closes: the server asks its workers to stop, which
@@ -157,14 +158,15 @@ def checker(order: dict[str, Any]) -> int:
     """Build jobs without running them, and tell what is wrong and what had to be imported."""
     from runner.build import check_all
 
-    before, message = set(sys.modules), ""
+    before, message, monitors = set(sys.modules), "", []
     try:
-        check_all(order["check"])
+        monitors = check_all(order["check"])
     except InputError as error:
         message = str(error)
     except Exception:  # not the user's input: the job itself tells, with its traceback
         pass
-    say(checked=message, imported=[name for name in sys.modules if name not in before])
+    imported = [name for name in sys.modules if name not in before]
+    say(checked=message, imported=imported, monitors=monitors)
     return 0
 
 

@@ -48,12 +48,21 @@ class View:
         for number, ended in enumerate(launch.ended[self.told :], self.told + 1):
             if launch.stopping and ended.job.directory.recorded is State.PLANNED:
                 continue  # it never began: nothing to tell
+            if launch.is_fed:
+                tell_failure(ended)
+                continue
             line = failure(ended) if ended.reason else outcome(ended.job.name, ended.job.directory)
             console.print(f"[{number}/{total}] {line}", markup=False)
         self.told = len(launch.ended)
         if self.live and time.monotonic() - self.drawn >= REDRAW:
             self.drawn = time.monotonic()
             self.live.update(table(launch), refresh=True)
+
+
+def tell_failure(ended: Ended) -> None:
+    """Tell of a job that did not end well; what became of the others, their feed tells."""
+    if ended.reason and ended.job.directory.recorded is not State.PRUNED:
+        console.print(failure(ended), markup=False)
 
 
 def failure(ended: Ended) -> str:

@@ -19,6 +19,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from runner.identity import NO_MEANING
 from runner.rundir import RunDir, State, all_runs, read_events, read_json, write_whole
+from runner.sweepdir import ANSWERS, SweepDir
 from runner.track.follow import tracking_record
 
 ARTIFACTS = ("config.yaml", "environment.json", "code.diff", "log.txt")
@@ -109,20 +110,23 @@ class Store:
         """Give a setting whose seeds are all done their mean metrics; end finished sweeps."""
         for folder, _, members in self._sweeps():
             record = tracking_record(folder, self.uri)
-            if not record.get("open") or any(m.state not in ENDED for m in members):
+            complete = SweepDir(folder).is_complete
+            if not record.get("open") or not complete or any(m.state not in ENDED for m in members):
                 continue
             for setting, seeds in _by_setting(members).items():
                 if run_id := record["settings"].get(setting):
                     self._log_means(run_id, seeds)
                     self.client.set_terminated(run_id)
+            for artifact in (folder / ANSWERS).glob("*"):
+                self.client.log_artifact(record["run_id"], str(artifact))
             self.client.set_terminated(record["run_id"])
             self._save(folder, record | {"open": False})
 
     def _sweeps(self) -> Iterator[tuple[Path, Record, list[RunDir]]]:
         for file in sorted((self.root / "sweeps").glob("*/manifest.json")):
             manifest = read_json(file)
-            members = [RunDir(self.root / "runs" / s) for s in manifest["members"]]
-            if all(member.exists() for member in members):
+            members = SweepDir(file.parent).members()
+            if members and all(member.exists() for member in members):
                 yield file.parent, manifest, members
 
     def _create_run(self, run: RunDir, parent: str | None) -> str:
