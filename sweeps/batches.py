@@ -28,7 +28,7 @@ def in_batches(
         RuntimeError: More of a batch failed than may.
     """
     cut_off, number = study.begun(), 0
-    while cut_off or len(study.trials()) < total:
+    while cut_off or (len(study.trials()) < total and not study.is_exhausted):
         room = min(at_once, total - len(study.trials()) + len(cut_off))
         trials = [cut_off.pop(0) if cut_off else study.optuna.ask() for _ in range(room)]
         overrides = [candidates.overrides(trial) for trial in trials]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from optuna.trial import FrozenTrial
 from objectives.errors import InputError
 from runner.console import console
 from runner.job import PLACES, Job
+from runner.launch.executor import Executor
+from runner.launch.foreign import Foreign
 from runner.launch.launch import run_all
 from runner.launch.launcher import ExecutorLauncher
 from runner.rundir import write_whole
@@ -28,7 +31,7 @@ from sweeps.batches import in_batches
 from sweeps.candidates import Candidates
 from sweeps.search import Search
 from sweeps.space import space
-from sweeps.study import Goal, Study, imported, pruner_of, sampler_of, storage_of
+from sweeps.study import Goal, Study, imported, pruner_of, sampler_of, storage_of, values
 from sweeps.sweep import SweepFailed, groups
 
 CORNERS = 64
@@ -54,6 +57,12 @@ class Request:
     enqueue: list[dict[str, Any]]
     max_failure_rate: float
     dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("n_trials", "n_jobs", "replicates"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"hydra.sweeper.{name}={value}: there is at least 1.")
 
     @property
     def names(self) -> list[str]:
@@ -86,41 +95,45 @@ def optimize(
     seeds = found.seeds or replicated(config, request.replicates)
     custom = request.custom_search_space and imported(request.custom_search_space)
     candidates = Candidates(found, config, loader, is_group, seeds, custom or None)
+    corner_lines = candidates.corners()[:CORNERS]
     candidates.distributions()
     if not is_ours(config):
         return optimize_function(candidates, Path(config.hydra.sweep.dir), launcher, request)
-    corners = [job for lines in candidates.corners()[:CORNERS] for job in candidates.jobs([lines])]
+    corners = [job for lines in corner_lines for job in candidates.jobs([lines])]
     if request.dry_run:
         return dry_run(candidates, request)
     corners[0].check_root()
     folder = directory(corners, candidates, request)
     with following(corners[0].config):
-        if isinstance(launcher, ExecutorLauncher):
-            study = stream(candidates, corners, folder, launcher, request, arguments)
-        else:
-            from runner.build import check_all
-
-            goal = goal_of(request, list(check_all([job.config for job in corners])))
-            study = open_study(folder.path, candidates, goal, request, folder.path.name)
-            at_once = request.n_jobs or 1
-            rate = request.max_failure_rate
-            in_batches(study, candidates, launcher, request.n_trials, at_once, rate)
+        study = stream(candidates, corners, folder, launcher, request, arguments)
         leave(study, folder, partial(command, candidates))
     return json.loads((folder.path / ANSWER).read_text()) if study.best() else {}
+
+
+def executor_of(launcher: Launcher, job: Job, folder: SweepDir, at_once: int | None) -> Executor:
+    """What carries the jobs on a launcher, ours or not.
+
+    Raises:
+        InputError: The launcher does not wait for them.
+    """
+    if not isinstance(launcher, ExecutorLauncher):
+        return Foreign(launcher, at_once or 1)
+    if not launcher.wait:
+        raise InputError("a search needs its coordinator: hydra.launcher.wait=true.")
+    return launcher.executor(job.config["device"], folder.path)
 
 
 def stream(
     candidates: Candidates,
     corners: list[Job],
     folder: SweepDir,
-    launcher: ExecutorLauncher,
+    launcher: Launcher,
     request: Request,
     arguments: list[str],
 ) -> Study:
     """Search on an executor, a new trial as soon as there is room."""
-    if not launcher.wait:
-        raise InputError("a search needs its coordinator: hydra.launcher.wait=true.")
-    with launcher.executor(corners[0].config["device"], folder.path) as executor:
+    retries = launcher.retries if isinstance(launcher, ExecutorLauncher) else 0
+    with executor_of(launcher, corners[0], folder, request.n_jobs) as executor:
         with console.status("checking"):
             monitors = executor.check([job.config for job in corners])
         goal = goal_of(request, monitors)
@@ -128,17 +141,18 @@ def stream(
         with folder.held():
             (folder.path / ANSWER).unlink(missing_ok=True)
             study = open_study(folder.path, candidates, goal, request, folder.path.name)
-            say_begin(study, request.n_trials, folder)
+            total = total_of(candidates, request)
+            say_begin(study, total, folder)
             search = Search(
                 study,
                 candidates,
                 folder,
-                request.n_trials,
+                total,
                 executor.capacity,
                 request.n_jobs,
-                request.max_failure_rate * request.n_trials,
+                request.max_failure_rate * total,
             )
-            run_all(executor, [], launcher.retries, feed=search)
+            run_all(executor, [], retries, feed=search)
             if search.failed > search.max_failures:
                 raise SweepFailed(
                     f"{search.failed} trials failed, more than "
@@ -163,12 +177,14 @@ def optimize_function(
     identity = json.dumps([sorted(map(repr, candidates.distributions().items())), goal.metrics])
     study = open_study(folder, candidates, goal, request, identity)
     rate = request.max_failure_rate
-    in_batches(study, candidates, launcher, request.n_trials, request.n_jobs or 1, rate)
-    best = [
-        {"params": trial.params, "values": dict(zip(names, trial.values, strict=True))}
-        for trial in study.best()
-    ]
-    result = {"name": "optuna", "best": best}
+    total = total_of(candidates, request)
+    in_batches(study, candidates, launcher, total, request.n_jobs or 1, rate)
+    best = [{"params": trial.params, "values": list(trial.values or [])} for trial in study.best()]
+    result: dict[str, Any] = {"name": "optuna"}
+    if len(names) > 1:
+        result["solutions"] = best
+    elif best:
+        result |= {"best_params": best[0]["params"], "best_value": best[0]["values"][0]}
     write_whole(folder / "optimization_results.yaml", OmegaConf.to_yaml(result))
     return result
 
@@ -194,6 +210,14 @@ def open_study(
     return study
 
 
+def total_of(candidates: Candidates, request: Request) -> int:
+    """How many trials there are to be: as asked, but no more than a grid has points."""
+    if not request.sampler.get("_partial_"):
+        return request.n_trials
+    known = candidates.distributions().items()
+    return min(request.n_trials, math.prod(len(values(name, found)) for name, found in known))
+
+
 def goal_of(request: Request, monitors: list[tuple[str, bool]]) -> Goal:
     """What is to be made large or small: as asked, else what the task itself goes by.
 
@@ -210,7 +234,8 @@ def goal_of(request: Request, monitors: list[tuple[str, bool]]) -> Goal:
     directions = request.directions or [known.get(name, "") for name in names]
     if len(directions) != len(names) or not set(directions) <= {"minimize", "maximize"}:
         raise InputError(
-            f"hydra.sweeper.direction: minimize or maximize, one for each of {', '.join(names)}."
+            "hydra.sweeper.direction=minimize or maximize, as many as metrics, is needed for "
+            f"{', '.join(names)}; the task itself goes by {', '.join(known)}."
         )
     return Goal(tuple(names), tuple(directions), request.constraints)
 

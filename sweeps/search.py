@@ -105,13 +105,18 @@ class Search:
             return False
         while self.has_room(launch) and (trial := self.next()):
             self.begin(launch, trial)
-        return bool(self.attempts) or bool(self.cut_off) or self.begun < self.total
+        return bool(self.attempts) or not self.is_over
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further trial is to begin."""
+        return not self.cut_off and (self.begun >= self.total or self.study.is_exhausted)
 
     def next(self) -> Trial | None:
         """The next trial: one that was cut off before, or a new one."""
         if self.cut_off:
             return self.cut_off.pop(0)
-        if self.begun >= self.total:
+        if self.is_over:
             return None
         self.begun += 1
         return self.study.optuna.ask()
@@ -120,7 +125,8 @@ class Search:
         """Whether another trial may begin."""
         if launch.stopping or len(self.attempts) >= self.at_once:
             return False
-        return self.room is None or len(launch.under_way) < self.room
+        busy = (launch.under_way.keys() & attempt.jobs.keys() for attempt in self.attempts.values())
+        return self.room is None or sum(map(len, busy)) < self.room
 
     def begin(self, launch: Launch, trial: Trial) -> None:
         """Start the jobs of a trial; what is finished, or under way for another one, is not."""

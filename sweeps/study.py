@@ -66,6 +66,10 @@ class Goal:
 class Study:
     """A study that this process owns.
 
+    Attributes:
+        prunes: Whether trials may be given up.
+        is_exhausted: Whether the sampler has nothing more to try.
+
     Args:
         name: Its name.
         storage: Where it is.
@@ -108,6 +112,7 @@ class Study:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 self.optuna.set_metric_names(list(goal.metrics))
+        self.is_exhausted = False
         self.prunes = not isinstance(self.optuna.pruner, NopPruner)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
@@ -139,16 +144,28 @@ class Study:
         trial.set_user_attr(BOUNDS, [b if math.isfinite(b) else 1e300 for b in bounds])
         if not all(map(math.isfinite, values)):
             return self.fail(trial, "its value is not finite")
-        return self.optuna.tell(trial, values)
+        return self._tell(trial, values)
 
     def fail(self, trial: Trial, reason: str) -> FrozenTrial:
         """Tell that a trial has no value."""
         trial.set_user_attr(REASON, reason)
-        return self.optuna.tell(trial, state=TrialState.FAIL)
+        return self._tell(trial, state=TrialState.FAIL)
 
     def prune(self, trial: Trial) -> FrozenTrial:
         """Tell that a trial was given up."""
-        return self.optuna.tell(trial, state=TrialState.PRUNED)
+        return self._tell(trial, state=TrialState.PRUNED)
+
+    def _tell(
+        self, trial: Trial, values: list[float] | None = None, state: TrialState | None = None
+    ) -> FrozenTrial:
+        try:
+            return self.optuna.tell(trial, values, state)
+        except RuntimeError:  # of a sampler that has gone through all there is, and stops the study
+            found = self.trials()[trial.number]
+            if not found.state.is_finished():
+                raise
+            self.is_exhausted = True
+            return found
 
     def best(self) -> list[FrozenTrial]:
         """The best trial, or those that no other one beats in every direction; feasible ones."""

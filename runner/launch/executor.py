@@ -20,6 +20,7 @@ class Work(Protocol):
 
     Attributes:
         targets: The dotted names that it instantiates.
+        overrides: What Hydra composes it of.
     """
 
     @property
@@ -30,6 +31,9 @@ class Work(Protocol):
 
     @property
     def targets(self) -> tuple[str, ...]: ...
+
+    @property
+    def overrides(self) -> tuple[str, ...]: ...
 
     @property
     def directory(self) -> RunDir: ...
