@@ -204,10 +204,13 @@ def mean_metrics(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def storage_of(given: Any, folder: Path) -> BaseStorage:
     """The storage of a URL, of a node that makes one, or a journal in a folder.
 
+    The journal is this process's alone; a lock on it is that of a coordinator which was killed.
+
     Raises:
         InputError: It cannot be opened.
     """
     if given is None:
+        (folder / f"{JOURNAL}.lock").unlink(missing_ok=True)
         return JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
     try:
         return RDBStorage(given) if isinstance(given, str) else hydra.utils.instantiate(given)

@@ -80,7 +80,7 @@ def check_run(view: View, run: RunDir) -> Run:
     assert seen.info.run_name == run.run["name"]
     assert view.artifacts(seen.info.run_id) >= ARTIFACTS
     config = yaml.safe_load((run.path / "config.yaml").read_text())
-    for name in ("seed", "tau", "epochs", "batch_size"):
+    for name in {"seed", "tau", "q", "epochs", "batch_size"} & config.keys():
         assert seen.data.params[name] == str(config[name])
     assert seen.data.params["objective._target_"] == config["objective"]["_target_"]
     attempts: Any = read_json(run.path / "environment.json")
