@@ -1,4 +1,4 @@
-"""A search whose coordinator is killed goes on to as many trials as were asked for, none doubled."""
+"""A search whose coordinator is killed goes on to all its trials, and none is doubled."""
 
 import json
 import os
