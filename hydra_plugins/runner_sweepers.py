@@ -40,6 +40,15 @@ class GridSweeper(Sweeper):
         )
 
 
+class ClaimSweeper(GridSweeper):
+    """The arms of the chosen experiment's claim over its seeds; its own sweeps are not for this."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from sweeps.claim import sweep_claim
+
+        return sweep_claim(arguments, self.config, self.hydra_context.config_loader, self.launcher)
+
+
 class Configs(SearchPathPlugin):
     """Our command line finds the working directory's conf/ too, and others find our launchers."""
 
