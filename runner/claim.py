@@ -1,54 +1,37 @@
-"""A paper's claim in miniature: what an experiment's `claim` says, and what its runs say to it.
+"""A paper's claim in miniature, as the `claim` of an experiment says it.
 
     claim:
       says: Adaptive LDR is more accurate than cross-entropy where labels are wrong.
       paper: Zhu, Ying & Yang 2023, arXiv:2112.14869
+      notes: The temperature is not tuned.    # what the miniature does not do, if anything
       metric: test/accuracy
-      seeds: 6                        # 0 to 5
-      arms:                           # overrides of the experiment, seeds aside
-        aldr: objective=aldr
+      seeds: 6                                # 0 to 5
+      arms:
+        aldr: objective=aldr tau=0.5
         cross_entropy: objective=cross_entropy
-      holds:                          # one > other, one > other + lead, one < other ...
+      holds:
         - aldr > cross_entropy
-        - aldr > cross_entropy - 0.01   # not worse by as much as that
+        - aldr > cross_entropy - 0.01         # not worse by as much as that
 
-A comparison is a paired permutation test over the shared seeds, two-sided at 95 % confidence. It
-holds, or is refuted, where the test decides so; a tie on every seed decides nothing, since what
-cannot be told apart here (both perfect, for instance) may differ elsewhere. A claim is reproduced
-where all its comparisons hold, not reproduced where one is refuted, and else inconclusive. There is
-no correction for their number: all must hold, and of k comparisons that are true one is refuted by
-chance with a probability of at most k times 2.5 %.
+An arm is the experiment with its overrides, once for each seed. What must hold is that one arm's
+metric is higher than another's (>), or lower (<), by more than a lead where one is given.
 """
 
-import math
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from objectives.errors import InputError
 from runner.catalogue import Option, option, options
-from runner.report import Result
-from runner.rundir import State
-from runner.statistics import FEWEST, Comparison, Interval, compare, interval
+from runner.statistics import FEWEST
 
 REQUIRED = {"says", "metric", "seeds", "arms", "holds"}
-KEYS = {*REQUIRED, "paper"}
+KEYS = {*REQUIRED, "paper", "notes"}
 SPLITS = ("test/", "val/", "train/")
 RELATION = re.compile(r"\s*(\w+)\s*([<>])\s*(\w+)\s*(?:([+-])\s*(\d*\.?\d+(?:e-?\d+)?)\s*)?")
-
-HOLDS, REFUTED = "holds", "refuted"
-
-
-class Verdict(StrEnum):
-    """What the runs say to a claim."""
-
-    REPRODUCED = "reproduced"
-    NOT_REPRODUCED = "not reproduced"
-    INCONCLUSIVE = "inconclusive"
 
 
 class Relation(NamedTuple):
@@ -79,6 +62,8 @@ class Claim:
         file: The experiment's file; its name is the claim's.
         says: The claim in a sentence.
         paper: Where it is from.
+        notes: What the miniature does not do.
+        notes: What the miniature does not do.
         metric: What is compared.
         seeds: The seeds of every arm.
         arms: The overrides of each arm.
@@ -88,6 +73,7 @@ class Claim:
     file: Path
     says: str
     paper: str
+    notes: str
     metric: str
     seeds: tuple[int, ...]
     arms: Mapping[str, tuple[str, ...]]
@@ -96,38 +82,6 @@ class Claim:
     @property
     def name(self) -> str:
         return self.file.stem
-
-
-class Arm(NamedTuple):
-    """What came out of an arm.
-
-    Attributes:
-        results: Its runs, as planned and as they stand.
-        values: The metric of each seed that has one.
-        mean: Their mean and interval.
-        missing: Why which seed has none.
-    """
-
-    results: list[Result]
-    values: dict[int, float]
-    mean: Interval
-    missing: list[str]
-
-
-class Finding(NamedTuple):
-    """What came out of a comparison.
-
-    Attributes:
-        relation: What must hold.
-        difference: Mean of one minus other; the lead is not taken off.
-        p: Of the test that it is as far from the lead as this.
-        word: "holds", "refuted", or why neither.
-    """
-
-    relation: Relation
-    difference: Interval
-    p: float
-    word: str
 
 
 def named(name: str) -> Claim:
@@ -162,8 +116,9 @@ def parsed(entry: Option) -> Claim:
         holds = tuple(_relation(text, arms) for text in _list("holds", said))
         return Claim(
             entry.file,
-            str(said["says"]),
-            str(said.get("paper", "")),
+            _words(said["says"]),
+            _words(said.get("paper", "")),
+            _words(said.get("notes", "")),
             _metric(said["metric"]),
             _seeds(said["seeds"]),
             arms,
@@ -173,69 +128,6 @@ def parsed(entry: Option) -> Claim:
         raise InputError(f"claim of {entry.file}: {error}") from None
 
 
-def arm(results: Iterable[Result], metric: str) -> Arm:
-    """What the runs of an arm say."""
-    ordered = sorted(results, key=lambda result: result[0]["seed"])
-    values = {run["seed"]: _value(status, metric) for run, status in ordered}
-    known = {seed: value for seed, value in values.items() if math.isfinite(value)}
-    missing = [
-        f"seed {run['seed']} {_why(status, metric)}"
-        for run, status in ordered
-        if run["seed"] not in known
-    ]
-    return Arm(ordered, known, interval(list(known.values())), missing)
-
-
-def find(relation: Relation, values: Mapping[str, Mapping[int, float]]) -> Finding:
-    """Test a comparison on the metric of each arm and seed."""
-    tested = compare(values[relation.one], values[relation.other], relation.lead)
-    beyond = tested.difference
-    difference = beyond._replace(mean=beyond.mean + relation.lead)
-    return Finding(relation, difference, tested.p, _word(relation, tested))
-
-
-def verdict(words: Iterable[str]) -> Verdict:
-    """What the words of all comparisons come to."""
-    found = set(words)
-    if REFUTED in found:
-        return Verdict.NOT_REPRODUCED
-    return Verdict.REPRODUCED if found == {HOLDS} else Verdict.INCONCLUSIVE
-
-
-def check_measured(arms: Mapping[str, Arm], metric: str) -> None:
-    """See that some finished run has the metric, if any finished.
-
-    Raises:
-        InputError: None has.
-    """
-    finished = [
-        status["metrics"]
-        for found in arms.values()
-        for _, status in found.results
-        if status["state"] == State.DONE
-    ]
-    if finished and not any(metric in metrics for metrics in finished):
-        known = ", ".join(sorted(finished[0]))
-        raise InputError(f"no run has the metric {metric}; there are: {known}.")
-
-
-def _word(relation: Relation, tested: Comparison) -> str:
-    if tested.word not in {"higher", "lower"}:
-        return tested.word
-    return HOLDS if tested.word == {">": "higher", "<": "lower"}[relation.sign] else REFUTED
-
-
-def _value(status: Mapping[str, Any], metric: str) -> float:
-    done = status["state"] == State.DONE
-    return float(status["metrics"].get(metric, math.nan)) if done else math.nan
-
-
-def _why(status: Mapping[str, Any], metric: str) -> str:
-    if status["state"] == State.DONE:
-        return f"has {metric} {status['metrics'].get(metric, 'not at all')}"
-    return f"{status['state']}: {status.get('reason', '')}".rstrip(": ")
-
-
 def _check_keys(said: Any) -> None:
     if not isinstance(said, dict):
         raise InputError(f"expected {', '.join(sorted(KEYS))}.")
@@ -243,6 +135,10 @@ def _check_keys(said: Any) -> None:
         raise InputError(f"{key} is missing.")
     for key in sorted(set(said) - KEYS, key=str):
         raise InputError(f"{key} is none of {', '.join(sorted(KEYS))}.")
+
+
+def _words(text: Any) -> str:
+    return " ".join(str(text).split())
 
 
 def _mapping(key: str, said: dict[str, Any]) -> dict[Any, Any]:
@@ -260,7 +156,10 @@ def _list(key: str, said: dict[str, Any]) -> list[Any]:
 def _arm(name: Any, words: Any) -> tuple[str, ...]:
     if not re.fullmatch(r"\w+", str(name)):
         raise InputError(f"an arm's name is one word of letters, digits and _, not {name!r}.")
-    return tuple(shlex.split(str(words or "")))
+    try:
+        return tuple(shlex.split(str(words or "")))
+    except ValueError as error:
+        raise InputError(f"the overrides of {name}: {error}.") from None
 
 
 def _relation(text: Any, arms: Mapping[str, Any]) -> Relation:
@@ -273,6 +172,8 @@ def _relation(text: Any, arms: Mapping[str, Any]) -> Relation:
             raise InputError(
                 f"{text!r} names {name}, which is no arm (there are: {', '.join(arms)})"
             )
+    if one == other:
+        raise InputError(f"{text!r} compares {one} with itself.")
     return Relation(one, sign, other, float(f"{ahead}{lead}") if lead else 0.0)
 
 

@@ -1,22 +1,22 @@
 """A claim's table, its page docs/claims/<id>.md, and the index of all pages."""
 
+import math
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
 from runner.catalogue import CONF
-from runner.claim import Arm, Claim, Finding, Verdict
+from runner.claim import Claim
 from runner.console import console
 from runner.rundir import write_whole
+from runner.verdict import Arm, Finding, Verdict
 
 DIGITS = 12
 """Hexadecimal digits of a digest that are shown."""
-
-COMMAND = "runner claim {}"
 
 INDEX = """\
 # Claims
@@ -74,46 +74,19 @@ def pages_beside(experiment: Path) -> Path:
 
 def page(claim: Claim, arms: Mapping[str, Arm], findings: list[Finding], found: Verdict) -> str:
     """The page as Markdown; the same runs give the same page."""
-    statuses = [status for arm in arms.values() for _, status in arm.results]
-    ends = [status["ended"] for status in statuses if "ended" in status]
-    facts = [
-        ["verdict", f"**{found}**"],
-        ["measured", time.strftime("%Y-%m-%d", time.gmtime(max(ends))) if ends else "-"],
-        ["paper", claim.paper],
-        ["metric", f"{claim.metric}, mean ± 95 % confidence interval over seeds"],
-        ["command", f"`{COMMAND.format(claim.name)}`"],
-        ["settings", f"`conf/experiment/{claim.file.name}`"],
-        [
-            "time of all runs",
-            _duration(
-                sum(s.get("ended", 0) - s.get("started", 0) for s in statuses if "ended" in s)
-            ),
-        ],
-    ]
-    seeds = sorted({seed for arm in arms.values() for seed in arm.values})
-    values = [
-        [name, *(f"{arm.values[s]:.4g}" if s in arm.values else "-" for s in seeds)]
-        for name, arm in arms.items()
-    ]
     parts = [
         f"# {claim.name}",
         claim.says,
-        _table(["", ""], facts),
+        _table(["", ""], _facts(claim, arms, found)),
         "## Comparisons",
         _table(["must hold", "difference", "p", "found"], map(_compared, findings)),
         "## Arms",
-        _table(
-            ["arm", "overrides", "seeds", claim.metric, "code", "data"],
-            [
-                [name, f"`{' '.join(claim.arms[name])}`", *_measured(arm)]
-                for name, arm in arms.items()
-            ],
-        ),
+        _table(["arm", "overrides", "seeds", claim.metric, "code", "data"], _settings(claim, arms)),
         "## Values by seed",
-        _table(["arm", *map(str, seeds)], values),
+        _values(arms),
     ]
-    missing = [f"- {line}" for line in unfinished(arms)]
-    return "\n\n".join([*parts, *(["## Unfinished", "\n".join(missing)] if missing else [])]) + "\n"
+    missing = "\n".join(f"- {line}" for line in unfinished(arms))
+    return "\n\n".join(parts + ["## Unfinished", missing] * bool(missing)) + "\n"
 
 
 def index(folder: Path) -> str:
@@ -134,20 +107,43 @@ def unfinished(arms: Mapping[str, Arm]) -> list[str]:
     return [f"{name}: {why}" for name, arm in arms.items() for why in arm.missing]
 
 
-def _compared(finding: Finding) -> list[str]:
-    return [str(finding.relation), str(finding.difference), f"{finding.p:.3g}", finding.word]
+def _facts(claim: Claim, arms: Mapping[str, Arm], found: Verdict) -> list[list[str]]:
+    statuses = [status for arm in arms.values() for _, status in arm.results]
+    ends = [status["ended"] for status in statuses if "ended" in status]
+    spent = sum(status["ended"] - status["started"] for status in statuses if "ended" in status)
+    return [
+        ["verdict", f"**{found}**"],
+        ["measured", time.strftime("%Y-%m-%d", time.gmtime(max(ends))) if ends else "-"],
+        ["paper", claim.paper or "-"],
+        ["metric", f"{claim.metric}, mean ± 95 % confidence interval over seeds"],
+        ["command", f"`runner claim {claim.name}`"],
+        ["settings", f"`conf/experiment/{claim.file.name}`"],
+        ["time of all runs", f"{spent:.0f} s" if spent < 120 else f"{spent / 60:.0f} min"],
+    ]
 
 
-def _measured(arm: Arm) -> list[str]:
-    digests = (
-        ", ".join(sorted({f"`{run[kind][:DIGITS]}`" for run, _ in arm.results if run.get(kind)}))
-        for kind in ("code", "data")
+def _settings(claim: Claim, arms: Mapping[str, Arm]) -> Iterator[list[str]]:
+    for name, arm in arms.items():
+        digests = [
+            ", ".join(sorted({f"`{run[kind][:DIGITS]}`" for run, _ in arm.results if run[kind]}))
+            for kind in ("code", "data")
+        ]
+        overrides = f"`{' '.join(claim.arms[name])}`"
+        yield [name, overrides, str(arm.mean.size), str(arm.mean), *(d or "-" for d in digests)]
+
+
+def _values(arms: Mapping[str, Arm]) -> str:
+    seeds = sorted({seed for arm in arms.values() for seed in arm.values})
+    rows = (
+        [name, *(f"{arm.values[seed]:.4g}" if seed in arm.values else "-" for seed in seeds)]
+        for name, arm in arms.items()
     )
-    return [str(arm.mean.size), str(arm.mean), *(digest or "-" for digest in digests)]
+    return _table(["arm", *map(str, seeds)], rows)
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+def _compared(finding: Finding) -> list[str]:
+    p = "-" if math.isnan(finding.p) else f"{finding.p:.3g}"
+    return [str(finding.relation), str(finding.difference), p, finding.word]
 
 
 def _table(header: list[str], rows: Iterable[list[str]]) -> str:

@@ -9,8 +9,8 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
 from objectives.errors import InputError
-from runner import claim as claims
-from runner.claim import Claim
+from runner import verdict
+from runner.claim import Claim, named
 from runner.claim_page import print_claim, write_page
 from runner.console import console
 from runner.job import PLACES, Job
@@ -29,7 +29,7 @@ def sweep_claim(
         InputError: Something is wrong with the claim or the overrides.
         SweepFailed: A job failed; the verdict is of the others.
     """
-    claim = claims.named(str(config.hydra.runtime.choices.get("experiment")))
+    claim = named(str(config.hydra.runtime.choices.get("experiment")))
     arms = {name: plan_arm(claim, name, arguments, config, loader) for name in claim.arms}
     check_different(arms)
 
@@ -93,11 +93,11 @@ def judge(claim: Claim, results: dict[str, list[Result]], as_written: bool) -> N
     Raises:
         InputError: No run has the metric.
     """
-    arms = {name: claims.arm(found, claim.metric) for name, found in results.items()}
-    claims.check_measured(arms, claim.metric)
+    arms = {name: verdict.arm(found, claim.metric) for name, found in results.items()}
+    verdict.check_measured(arms, claim.metric)
     values = {name: arm.values for name, arm in arms.items()}
-    findings = [claims.find(relation, values) for relation in claim.holds]
-    found = claims.verdict(finding.word for finding in findings)
+    findings = [verdict.find(relation, values) for relation in claim.holds]
+    found = verdict.verdict(finding.word for finding in findings)
     print_claim(claim, arms, findings, found)
     if as_written:
         console.print(f"page {write_page(claim, arms, findings, found)}", markup=False)
