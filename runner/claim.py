@@ -63,7 +63,6 @@ class Claim:
         says: The claim in a sentence.
         paper: Where it is from.
         notes: What the miniature does not do.
-        notes: What the miniature does not do.
         metric: What is compared.
         seeds: The seeds of every arm.
         arms: The overrides of each arm.

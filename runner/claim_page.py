@@ -77,6 +77,7 @@ def page(claim: Claim, arms: Mapping[str, Arm], findings: list[Finding], found: 
     parts = [
         f"# {claim.name}",
         claim.says,
+        *[claim.notes] * bool(claim.notes),
         _table(["", ""], _facts(claim, arms, found)),
         "## Comparisons",
         _table(["must hold", "difference", "p", "found"], map(_compared, findings)),

@@ -17,6 +17,7 @@ from runner.verdict import HOLDS, REFUTED, Verdict
 SAID = {
     "says": "One is more accurate\nthan the other.",
     "paper": "Somebody 2020",
+    "notes": "None is tuned.",
     "metric": "test/accuracy",
     "seeds": 6,
     "arms": {"one": "objective=ldr tau=0.5", "other": None},
@@ -187,6 +188,7 @@ def test_a_page_has_the_numbers_and_an_index_its_verdict(tmp_path):
     lines = (tmp_path / "mine.md").read_text().splitlines()
     # deviation of 1 to 6 is 1.871, t(0.975; 5) = 2.571: 2.571 * 1.871 / sqrt(6) = 1.963
     for line in (
+        "None is tuned.",
         "| verdict | **reproduced** |",
         "| measured | 1970-01-02 |",
         "| paper | Somebody 2020 |",
