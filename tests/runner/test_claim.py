@@ -249,18 +249,6 @@ def test_a_claim_of_ones_own_end_to_end(command, root):
     assert "Somebody 2020" in command("list", "experiments").out
 
 
-def test_a_failed_arm_leaves_a_page_that_says_so(command, root):
-    arms = {"one": "", "diverges": "optimizer=sgd lr=1e38"}
-    written(root, SAID | {"arms": arms, "holds": ["one > diverges"]}, **TINY)
-    said = command("claim", "mine")
-    assert said.code == 1
-    assert "6 jobs failed" in said.err
-    assert "verdict at 95 % confidence: inconclusive" in said.out
-    text = (root / "docs" / "claims" / "mine.md").read_text()
-    assert "- diverges: seed 5 failed: NotFinite" in text
-    assert "| verdict | **inconclusive** |" in text
-
-
 def test_with_other_settings_it_is_measured_but_has_no_page(command, root):
     written(root, SAID | {"arms": {"one": "lr=0.01", "other": "lr=0.02"}}, **TINY)
     said = command("claim", "mine", "batch_size=32", "seed=3,4,5,6,7,8,9", *QUICK)
@@ -329,7 +317,9 @@ def test_bad_input_gets_one_message_before_any_work(command, root, words, said, 
     assert not (root / "docs").exists()
 
 
-def test_all_claims_go_on_behind_one_that_fails(command, root, monkeypatch):
+def test_a_failed_arm_leaves_a_page_that_says_so_and_the_next_claim_is_run(
+    command, root, monkeypatch
+):
     def mine(_: str) -> dict[str, Option]:
         return {name: Option("experiment", name, folder / f"{name}.yaml") for name in ("a", "b")}
 
@@ -341,9 +331,12 @@ def test_all_claims_go_on_behind_one_that_fails(command, root, monkeypatch):
     said = command("claim", "--all", *QUICK)
     assert said.code == 1
     assert "a: 6 jobs failed" in said.err
-    text = (root / "docs" / "claims" / "README.md").read_text()
-    assert "[a](a.md)" in text
-    assert "[b](b.md)" in text
+    pages = root / "docs" / "claims"
+    text = (pages / "a.md").read_text()
+    assert "- other: seed 5 failed: NotFinite" in text
+    assert "| verdict | **inconclusive** |" in text
+    assert "[a](a.md)" in (pages / "README.md").read_text()
+    assert "[b](b.md)" in (pages / "README.md").read_text()
 
 
 def test_a_claim_changes_no_signature(command, root):
