@@ -242,6 +242,7 @@ def test_a_claim_of_ones_own_end_to_end(command, root):
     assert "| verdict | **reproduced** |" in first
     assert f"`{runs[0].run['data']}`" in first
     assert "[mine](mine.md)" in (pages / "README.md").read_text()
+    (pages / "mine.md").unlink()
     again = command("claim", "mine", "root=.", *QUICK)
     assert "12 jobs, 12 finished before" in again.out
     assert (pages / "mine.md").read_text() == first
