@@ -66,6 +66,16 @@ class OptunaSweeper(Sweeper):
         return optimize(arguments, self.config, loader, self.launcher, request)
 
 
+class ClaimSweeper(GridSweeper):
+    """The arms of the chosen experiment's claim over its seeds; its own sweeps are not for this."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from sweeps.claim import sweep_claim
+
+        loader = self.hydra_context.config_loader
+        return sweep_claim(arguments, self.config, loader, self.launcher, self.dry_run)
+
+
 class Configs(SearchPathPlugin):
     """Our command line finds the working directory's conf/ too, and others find our launchers."""
 

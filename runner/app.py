@@ -30,6 +30,7 @@ from runner.rundir import RunDir
 from runner.track.follow import following
 from sweeps.forecast import print_forecast
 from sweeps.grid import UnknownKey, axes
+from sweeps.sweep import SweepFailed
 from sweeps.zipped import spelled_out
 
 DRY_RUN = "--dry-run"
@@ -65,6 +66,36 @@ def run_experiments(arguments: list[str]) -> None:
             print_forecast([job], capacity=1)
         else:
             run_alone(job)
+
+
+def run_claims(words: tuple[str, ...], every: bool) -> None:
+    """Run claims one after another; where jobs of one fail, the others are run all the same.
+
+    Args:
+        words: Names of claims, and overrides for all of them.
+        every: Whether all claims that there are.
+
+    Raises:
+        InputError: There is no such claim, or something is wrong with one.
+        SweepFailed: Jobs failed.
+    """
+    from runner import claim
+
+    names = [word for word in words if "=" not in word and not word.startswith("~")]
+    overrides = [word for word in words if word not in names]
+    if every == bool(names):
+        raise InputError(
+            f"name claims, or --all of them; there are: {', '.join(claim.all_names()) or 'none'}."
+        )
+    chosen = [claim.named(name) for name in names or claim.all_names()]
+    failed = []
+    for one in chosen:
+        try:
+            run_experiments([f"experiment={one.name}", "hydra/sweeper=claim", *overrides, "-m"])
+        except SweepFailed as error:
+            failed.append(f"{one.name}: {error}")
+    if failed:
+        raise SweepFailed("\n".join(failed))
 
 
 def resume_run(given: str) -> None:

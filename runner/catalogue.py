@@ -70,7 +70,12 @@ class Option:
 
     @property
     def paper(self) -> str:
-        return str(self.config.get("paper", ""))
+        """The paper that the file names, or its claim."""
+        config = self.config
+        claim = config.get("claim")
+        return str(
+            config.get("paper") or (claim.get("paper", "") if isinstance(claim, dict) else "")
+        )
 
 
 def search_path() -> list[Path]:

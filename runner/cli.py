@@ -48,6 +48,9 @@ Sweeps, from any shell
   runner collect [SWEEP]            results of a sweep that was not waited for
 
 Results
+  runner claim ID [OVERRIDE...]     a paper's claim in miniature: run its arms,
+                                    print the verdict, write docs/claims/ID.md
+  runner claim --all                every experiment that has a claim
   runner ui                         MLflow's pages on the results
   runner sync                       bring into MLflow what is not there yet
 
@@ -123,6 +126,26 @@ def resume(run_directory: str) -> None:
     from runner.app import resume_run
 
     resume_run(run_directory)
+
+
+def complete_claim(
+    ctx: click.Context, parameter: click.Parameter | None, incomplete: str
+) -> list[CompletionItem]:
+    """Candidates for a claim, or an override of it."""
+    from runner.claim import all_names
+
+    names = [CompletionItem(name) for name in all_names() if name.startswith(incomplete)]
+    return names + complete(ctx, parameter, incomplete)
+
+
+@commands.command()
+@click.argument("words", nargs=-1, metavar="[ID...] [OVERRIDE...]", shell_complete=complete_claim)
+@click.option("--all", "every", is_flag=True, help="Every experiment that has a claim.")
+def claim(words: tuple[str, ...], every: bool) -> None:
+    """Run the arms of a paper's claim over their seeds; table, verdict and page."""
+    from runner.app import run_claims
+
+    run_claims(words, every)
 
 
 @commands.command("list")

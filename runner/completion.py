@@ -43,7 +43,7 @@ def settings(given: list[str]) -> list[str]:
         for name in chosen.get(group, "").split(","):
             if entry := options(group).get(name):
                 keys |= set(entry.config)
-    return sorted(keys - {"defaults", "hydra", "paper", "space", "files", *groups()})
+    return sorted(keys - {"defaults", "hydra", "paper", "claim", "space", "files", *groups()})
 
 
 class Plain(ShellComplete):

@@ -26,7 +26,7 @@ OURS = {"objectives", "tasks", "runner", "sweeps"}
 INSTALLED = {"site-packages", "dist-packages"}
 """Folders of installed libraries, whichever environment they are of."""
 
-NO_MEANING = {"space", "paper", "root", "tracking", "files", "checkpoint_every"}
+NO_MEANING = {"space", "paper", "claim", "root", "tracking", "files", "checkpoint_every"}
 """Keys of the config that do not change what a run computes; `files` counts by content.
 
 `data` is no such key: the folder is a placeholder here, and `task.data` holds a set's settings.

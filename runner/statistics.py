@@ -37,7 +37,8 @@ class Interval(NamedTuple):
     def __str__(self) -> str:
         if not self.size:
             return "-"
-        return f"{self.mean:.4g}" + ("" if math.isnan(self.half) else f" ± {self.half:.2g}")
+        half = f"{self.half:.2g}" if self.half < 99.5 else f"{self.half:.0f}"
+        return f"{self.mean:.4g}" + ("" if math.isnan(self.half) else f" ± {half}")
 
 
 class Comparison(NamedTuple):

@@ -1,6 +1,6 @@
 """A sweep from its overrides to its table."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from sweeps.grid import grid
 
 ENDED = {State.DONE, State.PRUNED}
 Begun = Callable[[], AbstractContextManager[None]]
+Show = Callable[[Iterable[report.Result]], None]
 
 
 class SweepFailed(Exception):
@@ -52,7 +53,28 @@ def sweep(
     Raises:
         SweepFailed: A job failed; the others ran all the same.
     """
-    jobs = plan(arguments, config, loader)
+    return carry_out(plan(arguments, config, loader), arguments, launcher, dry_run)
+
+
+def carry_out(
+    jobs: list[Job],
+    arguments: list[str],
+    launcher: Launcher,
+    dry_run: bool = False,
+    show: Show = report.print_sweep,
+) -> list[dict[str, Any]]:
+    """Check, run and report planned jobs; finished runs are not repeated.
+
+    Args:
+        jobs: The jobs, each once.
+        arguments: The overrides that the sweep is listed with.
+        launcher: What runs them.
+        dry_run: Say what would be run, and write and run nothing.
+        show: Says what came out; told of all members, failed ones too, if they were waited for.
+
+    Raises:
+        SweepFailed: A job failed; the others ran all the same.
+    """
     waiting = [job for job in jobs if not job.is_done()]
     say_plan(jobs, waiting)
     folder = SweepDir.of(jobs[0].runs.parent, [job.signature for job in jobs])
@@ -68,7 +90,7 @@ def sweep(
     if not waited:
         say_detached(folder)
         return statuses
-    report.print_sweep([(job.directory.run, s) for job, s in zip(jobs, statuses, strict=True)])
+    show([(job.directory.run, s) for job, s in zip(jobs, statuses, strict=True)])
     console.print(f"sweep {folder.path}")
     fail_if_any([job for job in waiting if job.directory.state not in ENDED])
     return statuses

@@ -310,7 +310,9 @@ def test_lists_and_shows(command):
     ):
         assert part in shown
     assert "digits" in command("list", "tasks").out
-    assert "temperature" in command("list", "experiments").out
+    experiments = command("list", "experiments").out
+    assert "temperature" in experiments
+    assert "ppo              Schulman et al. 2017" in experiments
 
 
 def test_an_objective_from_a_file_outside_the_repository(command, root):

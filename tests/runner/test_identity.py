@@ -120,6 +120,7 @@ def test_numbers_are_compared_by_value_and_meaningless_keys_left_out():
 def test_signatures_tell_values_apart(tmp_path):
     config = {"tau": 1, "root": "here", "space": {"tau": [1, 2]}, "files": []}
     same = [config, config | {"root": "there"}, config | {"tau": 1.0}, config | {"space": {}}]
+    same.append(config | {"claim": {"seeds": 6}})
     assert len({signature(c, tmp_path) for c in same}) == 1
     assert signature(config | {"tau": 2}, tmp_path) != signature(config, tmp_path)
 

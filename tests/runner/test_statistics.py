@@ -10,6 +10,7 @@ from runner.statistics import compare, interval, permutation_p
 def test_an_interval_is_students():
     # mean 2, deviation 1, t(0.975; 2) = 4.303: half-width 4.303 / sqrt(3) = 2.484
     assert str(interval([1.0, 2.0, 3.0])) == "2 ± 2.5"
+    assert str(interval([100.0, 200.0, 300.0])) == "200 ± 248"
 
 
 @pytest.mark.parametrize(("values", "text"), [([0.25], "0.25"), ([], "-")])
