@@ -1,0 +1,103 @@
+"""What the plots of settings show, as plain numbers: one line an objective."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from runner.report.settings import MISSING, Setting
+from runner.report.verdicts import Contest, choose, of_one_code, with_most_seeds
+
+WIDE = 100
+"""Ratio of values from which an axis is logarithmic where no space says anything."""
+
+
+class Line(NamedTuple):
+    """A metric against a hyperparameter: at each value the setting chosen on validation."""
+
+    values: list[float]
+    settings: list[Setting]
+
+
+class Point(NamedTuple):
+    """A setting by two metrics."""
+
+    x: float
+    y: float
+    objective: str
+    best: bool
+
+
+def numeric_keys(found: Iterable[Contest]) -> list[str]:
+    """Swept keys with several numbers for one objective somewhere."""
+    keys: dict[str, None] = {}
+    for contest in found:
+        for settings in by_objective(contest).values():
+            keys |= dict.fromkeys(k for k in settings[0].values if _numbers(settings, k) > 1)
+    return list(keys)
+
+
+def _numbers(settings: Iterable[Setting], key: str) -> int:
+    return len({s.values[key] for s in settings if isinstance(s.values[key], float)})
+
+
+def by_objective(contest: Contest) -> dict[str, list[Setting]]:
+    """The settings that compete, by objective in alphabetical order."""
+    groups: dict[str, list[Setting]] = defaultdict(list)
+    for setting in contest.settings:
+        groups[setting.objective].append(setting)
+    return {objective: of_one_code(groups[objective]) for objective in sorted(groups)}
+
+
+def line(settings: Sequence[Setting], key: str) -> Line | None:
+    """An objective's line; None where it does not have several values of the key."""
+    groups: dict[float, list[Setting]] = defaultdict(list)
+    for setting in settings:
+        if isinstance(setting.values[key], float):
+            groups[setting.values[key]].append(setting)
+    chosen = {value: choose(with_most_seeds(groups[value])) for value in sorted(groups)}
+    kept = {value: setting for value, setting in chosen.items() if setting}
+    return Line(list(kept), list(kept.values())) if len(kept) > 1 else None
+
+
+def is_log(key: str, settings: Iterable[Setting]) -> bool:
+    """Whether a hyperparameter's space is logarithmic; without one, whether its values are."""
+    settings = list(settings)
+    spaces = [run.space[key] for s in settings for run in s.runs[:1] if key in run.space]
+    values = [s.values[key] for s in settings if s.values[key] is not MISSING]
+    numbers = [value for value in values if isinstance(value, float)]
+    if not numbers or min(numbers) <= 0:
+        return False
+    if spaces:
+        return any(isinstance(space, Mapping) and "log" in space for space in spaces)
+    return max(numbers) / min(numbers) >= WIDE
+
+
+def points(contest: Contest, metrics: Sequence[str]) -> list[Point]:
+    """Settings by two metrics: training time and what judges, unless others are given."""
+    best = set(contest.best.values())
+    found = []
+    for objective, settings in by_objective(contest).items():
+        for setting in settings:
+            x, y = (measured(setting, metric) for metric in metrics or ("", contest.metric))
+            if math.isfinite(x) and math.isfinite(y):
+                found.append(Point(x, y, objective, setting in best))
+    return found
+
+
+def measured(setting: Setting, metric: str) -> float:
+    """Mean of a test metric over seeds, or of another one with its split; of seconds for ""."""
+    if metric:
+        return setting.spread(metric if "/" in metric else f"test/{metric}").mean
+    seconds = [run.seconds for run in setting.finished if math.isfinite(run.seconds)]
+    return sum(seconds) / len(seconds) if seconds else math.nan
+
+
+def front(found: Sequence[Point], maximize: bool) -> list[Point]:
+    """Points that no other beats in both: x is better low, y as said."""
+    sign = 1 if maximize else -1
+    kept: list[Point] = []
+    for point in sorted(found, key=lambda point: (point.x, -sign * point.y)):
+        if not kept or sign * point.y > sign * kept[-1].y:
+            kept.append(point)
+    return kept
