@@ -73,31 +73,67 @@ def is_log(key: str, settings: Iterable[Setting]) -> bool:
     return max(numbers) / min(numbers) >= WIDE
 
 
-def points(contest: Contest, metrics: Sequence[str]) -> list[Point]:
-    """Settings by two metrics: training time and what judges, unless others are given."""
+class Axis(NamedTuple):
+    """A metric to plot by.
+
+    Attributes:
+        metric: Its name, of test where no split is given; "" for seconds of training.
+        sign: 1 where more is better, −1 where less is, 0 where nobody has said.
+    """
+
+    metric: str
+    sign: int
+
+    @property
+    def label(self) -> str:
+        return self.full or "training time, s"
+
+    @property
+    def full(self) -> str:
+        return self.metric if "/" in self.metric or not self.metric else f"test/{self.metric}"
+
+
+def axes(contest: Contest, metrics: Sequence[str]) -> list[Axis]:
+    """The axes of a Pareto plot: time and what judges, unless metrics are given, as `nll:min`."""
+    judge = Axis(contest.metric, 1 if contest.maximize else -1)
+    if not metrics:
+        return [Axis("", -1), judge]
+    return [_axis(metric, judge) for metric in metrics]
+
+
+def _axis(given: str, judge: Axis) -> Axis:
+    name, _, aim = given.partition(":")
+    known = judge.sign if name in {judge.metric, judge.full} else 0
+    return Axis(name, {"min": -1, "max": 1}.get(aim, known))
+
+
+def points(contest: Contest, by: Sequence[Axis]) -> list[Point]:
+    """Settings by two metrics."""
     best = set(contest.best.values())
     found = []
     for objective, settings in by_objective(contest).items():
         for setting in settings:
-            x, y = (measured(setting, metric) for metric in metrics or ("", contest.metric))
+            x, y = (measured(setting, axis) for axis in by)
             if math.isfinite(x) and math.isfinite(y):
                 found.append(Point(x, y, objective, setting in best))
     return found
 
 
-def measured(setting: Setting, metric: str) -> float:
-    """Mean of a test metric over seeds, or of another one with its split; of seconds for ""."""
-    if metric:
-        return setting.spread(metric if "/" in metric else f"test/{metric}").mean
+def measured(setting: Setting, axis: Axis) -> float:
+    """Mean of a metric over seeds."""
+    if axis.metric:
+        return setting.spread(axis.full).mean
     seconds = [run.seconds for run in setting.finished if math.isfinite(run.seconds)]
     return sum(seconds) / len(seconds) if seconds else math.nan
 
 
-def front(found: Sequence[Point], maximize: bool) -> list[Point]:
-    """Points that no other beats in both: x is better low, y as said."""
-    sign = 1 if maximize else -1
+def front(found: Sequence[Point], by: Sequence[Axis]) -> list[Point]:
+    """Points that no other beats in both; none where it is not known what is better."""
+    x_sign, y_sign = (axis.sign for axis in by)
     kept: list[Point] = []
-    for point in sorted(found, key=lambda point: (point.x, -sign * point.y)):
-        if not kept or sign * point.y > sign * kept[-1].y:
+    if not x_sign or not y_sign:
+        return kept
+    for point in sorted(found, key=lambda point: (-x_sign * point.x, -y_sign * point.y)):
+        if not kept or y_sign * point.y > y_sign * kept[-1].y:
             kept.append(point)
     return kept

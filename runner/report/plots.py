@@ -1,0 +1,261 @@
+"""The plots of a report, as PNG files held in memory."""
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from runner.report.curves import curve
+from runner.report.series import (
+    Line,
+    axes,
+    by_objective,
+    front,
+    is_log,
+    line,
+    numeric_keys,
+    points,
+)
+from runner.report.settings import Setting
+from runner.report.tables import Report
+from runner.report.verdicts import Contest
+
+COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#000000",
+    "#8c6d31",
+    "#7f7f7f",
+    "#6a3d9a",
+)
+"""Told apart by eyes that do not see all colours; then again with another line and marker."""
+
+LINES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D")
+STYLE: Any = {
+    "text.parse_math": False,  # a name may hold dollars
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "savefig.dpi": 120,
+}
+PANELS = 24
+"""Most panels of a figure."""
+
+Style = dict[str, Any]
+Draw = Callable[[Axes, Contest], None]
+
+
+class Plot(NamedTuple):
+    """A figure.
+
+    Attributes:
+        name: Of its file, without ending.
+        title: What it shows.
+        png: The picture.
+    """
+
+    name: str
+    title: str
+    png: bytes
+
+
+def figures(report: Report, runs: Path, metrics: Sequence[str] = ()) -> list[Plot]:
+    """Every plot that there is something to show on.
+
+    Args:
+        report: What is shown.
+        runs: The folder of all runs, whose events the learning curves are of.
+        metrics: Two metrics of the Pareto plot, instead of training time and what judges.
+    """
+    found = report.contests
+    if not found:
+        return []
+    styles = _styles(found)
+    with mpl.rc_context(STYLE):
+        made = [_curves(found, styles, runs)]
+        made += [_against(found, key, styles) for key in numeric_keys(found)]
+        made += [_heat_map(found)] if len([c for c in found if c.latest]) > 1 else []
+        made.append(_pareto(found, styles, metrics))
+    return made
+
+
+def _styles(found: Sequence[Contest]) -> dict[str, Style]:
+    """How every objective is drawn, the same in all plots."""
+    names = sorted({setting.objective for contest in found for setting in contest.settings})
+    return {
+        name: {
+            "color": COLOURS[number % len(COLOURS)],
+            "linestyle": LINES[number // len(COLOURS) % len(LINES)],
+            "marker": MARKERS[number // len(COLOURS) % len(MARKERS)],
+        }
+        for number, name in enumerate(names)
+    }
+
+
+def _panels(name: str, title: str, found: Sequence[Contest], draw: Draw) -> Plot:
+    """A panel a contest, each with a legend of its own."""
+    shown = found[:PANELS]
+    columns = min(3, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    figure = Figure(figsize=(max(6.0, 4.2 * columns), 3.4 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).flat
+    for panel, contest in zip(grid, shown, strict=False):
+        draw(panel, contest)
+        panel.set_title(contest.name)
+        if panel.get_legend_handles_labels()[0]:
+            panel.legend(fontsize=7, framealpha=0.6)
+    for panel in list(grid)[len(shown) :]:
+        panel.set_visible(False)
+    left_out = f" (the first {PANELS} of {len(found)} tasks)" if len(found) > PANELS else ""
+    return Plot(name, title + left_out, _png(figure))
+
+
+def _png(figure: Figure) -> bytes:
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    return picture.getvalue()
+
+
+def _curves(found: Sequence[Contest], styles: dict[str, Style], runs: Path) -> Plot:
+    def draw(panel: Axes, contest: Contest) -> None:
+        metric = f"val/{contest.metric}"
+        for objective in sorted(contest.best):
+            setting = contest.best[objective]
+            _curve(panel, setting, metric, runs, styles[objective])
+        panel.set(xlabel="step", ylabel=metric)
+
+    title = "Learning curves of the best settings, mean and 95 % band over seeds"
+    return _panels("learning_curves", title, found, draw)
+
+
+def _curve(panel: Axes, setting: Setting, metric: str, runs: Path, style: Style) -> None:
+    found = curve(setting, metric, runs)
+    if not found.steps:
+        return
+    few = {"markersize": 3, "marker": style["marker"] if len(found.steps) < 25 else ""}
+    panel.plot(found.steps, found.mean, label=labelled(setting), **style | few)
+    low, high = found.mean - found.half, found.mean + found.half
+    panel.fill_between(found.steps, low, high, color=style["color"], alpha=0.15, linewidth=0)
+
+
+def labelled(setting: Setting) -> str:
+    """An objective with its values, and how old it is."""
+    old = "" if setting.current else " (older code)"
+    return f"{setting.objective} {setting.text}".strip() + old
+
+
+def _against(found: Sequence[Contest], key: str, styles: dict[str, Style]) -> Plot:
+    having = [c for c in found if any(line(s, key) for s in by_objective(c).values())]
+
+    def draw(panel: Axes, contest: Contest) -> None:
+        drawn = []
+        for objective, settings in by_objective(contest).items():
+            if made := line(settings, key):
+                _line(panel, made, contest, styles[objective])
+                drawn += made.settings
+            elif objective in contest.best:
+                _level(panel, contest.best[objective], contest, styles[objective])
+        panel.set(xlabel=key, ylabel=f"test/{contest.metric}")
+        if is_log(key, drawn):
+            panel.set_xscale("log")
+
+    title = (
+        f"Test metric against {key}, mean ± 95 % interval; whatever else was swept is chosen "
+        "on validation; a level line is an objective without values of it"
+    )
+    return _panels(f"against_{safe(key)}", title, having, draw)
+
+
+def _line(panel: Axes, made: Line, contest: Contest, style: Style) -> None:
+    spreads = [setting.spread(f"test/{contest.metric}") for setting in made.settings]
+    panel.errorbar(
+        made.values,
+        [spread.mean for spread in spreads],
+        [0 if math.isnan(spread.half) else spread.half for spread in spreads],
+        capsize=3,
+        markersize=4,
+        label=made.settings[0].objective,
+        **style,
+    )
+
+
+def _level(panel: Axes, setting: Setting, contest: Contest, style: Style) -> None:
+    found = setting.spread(f"test/{contest.metric}")
+    if math.isfinite(found.mean):
+        plain = {**style, "linestyle": (0, (1, 1)), "marker": ""}
+        panel.axhline(found.mean, label=setting.objective, **plain)
+        if math.isfinite(found.half):
+            low, high = found.mean - found.half, found.mean + found.half
+            panel.axhspan(low, high, color=style["color"], alpha=0.08, linewidth=0)
+
+
+def safe(text: str) -> str:
+    """A word that can be a file's name."""
+    return "".join(char if char.isalnum() else "_" for char in text)
+
+
+def _heat_map(found: Sequence[Contest]) -> Plot:
+    shown = [contest for contest in found if contest.latest][:PANELS]
+    names = sorted({objective for contest in shown for objective in contest.best})
+    means = [
+        [c.best[n].spread(f"test/{c.metric}").mean if n in c.best else math.nan for c in shown]
+        for n in names
+    ]
+    signs = np.array([1 if contest.maximize else -1 for contest in shown])
+    values = np.array(means)
+    figure = Figure(figsize=(2.5 + 1.5 * len(shown), 1.8 + 0.42 * len(names)), layout="constrained")
+    panel = figure.subplots()
+    panel.imshow(scaled(values * signs), cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    _cell_texts(panel, values, scaled(values * signs))
+    labels = [f"{contest.name}\ntest/{contest.metric}" for contest in shown]
+    panel.set_xticks(range(len(shown)), labels, rotation=30 if len(shown) > 6 else 0)
+    panel.set_yticks(range(len(names)), names)
+    panel.grid(visible=False)
+    title = "Objective × task: test metric of the best setting; in a column, bright is better"
+    return Plot("objective_task", title, _png(figure))
+
+
+def scaled(values: np.ndarray) -> np.ndarray:
+    """Each column between 0, its worst, and 1, its best; NaN where there is nothing."""
+    kept = np.where(np.isfinite(values), values, np.nan)
+    low = np.fmin.reduce(kept, axis=0)
+    span = np.fmax.reduce(kept, axis=0) - low
+    share = (kept - low) / np.where(span > 0, span, 1)
+    return np.where(span > 0, share, np.where(np.isfinite(kept), 1.0, np.nan))
+
+
+def _cell_texts(panel: Axes, values: np.ndarray, shares: np.ndarray) -> None:
+    for (row, column), value in np.ndenumerate(values):
+        if math.isfinite(value):
+            dark = shares[row, column] > 0.55
+            colour = "black" if dark else "white"
+            panel.text(column, row, f"{value:.4g}", ha="center", va="center", color=colour)
+
+
+def _pareto(found: Sequence[Contest], styles: dict[str, Style], metrics: Sequence[str]) -> Plot:
+    def draw(panel: Axes, contest: Contest) -> None:
+        by = axes(contest, metrics)
+        shown = points(contest, by)
+        for objective in sorted({point.objective for point in shown}):
+            own = [point for point in shown if point.objective == objective]
+            look = {**styles[objective], "linestyle": ""}
+            panel.plot([p.x for p in own], [p.y for p in own], alpha=0.8, label=objective, **look)
+        edge = front(shown, by)
+        panel.plot([p.x for p in edge], [p.y for p in edge], color="black", lw=0.8, zorder=1)
+        panel.set(xlabel=by[0].label, ylabel=by[1].label)
+
+    title = "Pareto: every setting by two metrics; the line joins those that none beats in both"
+    return _panels("pareto", title, found, draw)
