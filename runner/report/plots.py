@@ -11,13 +11,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from runner.report.curves import curve
+from runner.report.curves import Curve, curve
 from runner.report.series import (
     Line,
+    Point,
     axes,
     by_objective,
     front,
     is_log,
+    labelled,
     line,
     numeric_keys,
     points,
@@ -25,6 +27,7 @@ from runner.report.series import (
 from runner.report.settings import Setting
 from runner.report.tables import Report
 from runner.report.verdicts import Contest
+from runner.statistics import Interval
 
 COLOURS = (
     "#0072b2",
@@ -51,6 +54,8 @@ STYLE: Any = {
     "axes.spines.right": False,
     "savefig.dpi": 120,
 }
+NOTHING = Interval(math.nan, math.nan, 0)
+
 PANELS = 24
 """Most panels of a figure."""
 
@@ -115,6 +120,8 @@ def _panels(name: str, title: str, found: Sequence[Contest], draw: Draw) -> Plot
     for panel, contest in zip(grid, shown, strict=False):
         draw(panel, contest)
         panel.set_title(contest.name)
+        if panel.get_xscale() == "linear":
+            panel.locator_params(axis="x", nbins=5)
         if panel.get_legend_handles_labels()[0]:
             panel.legend(fontsize=7, framealpha=0.6)
     for panel in list(grid)[len(shown) :]:
@@ -134,27 +141,21 @@ def _curves(found: Sequence[Contest], styles: dict[str, Style], runs: Path) -> P
         metric = f"val/{contest.metric}"
         for objective in sorted(contest.best):
             setting = contest.best[objective]
-            _curve(panel, setting, metric, runs, styles[objective])
+            look = styles[objective] | {"label": labelled(setting, contest)}
+            _curve(panel, curve(setting, metric, runs), look)
         panel.set(xlabel="step", ylabel=metric)
 
     title = "Learning curves of the best settings, mean and 95 % band over seeds"
     return _panels("learning_curves", title, found, draw)
 
 
-def _curve(panel: Axes, setting: Setting, metric: str, runs: Path, style: Style) -> None:
-    found = curve(setting, metric, runs)
+def _curve(panel: Axes, found: Curve, style: Style) -> None:
     if not found.steps:
         return
     few = {"markersize": 3, "marker": style["marker"] if len(found.steps) < 25 else ""}
-    panel.plot(found.steps, found.mean, label=labelled(setting), **style | few)
+    panel.plot(found.steps, found.mean, **style | few)
     low, high = found.mean - found.half, found.mean + found.half
     panel.fill_between(found.steps, low, high, color=style["color"], alpha=0.15, linewidth=0)
-
-
-def labelled(setting: Setting) -> str:
-    """An objective with its values, and how old it is."""
-    old = "" if setting.current else " (older code)"
-    return f"{setting.objective} {setting.text}".strip() + old
 
 
 def _against(found: Sequence[Contest], key: str, styles: dict[str, Style]) -> Plot:
@@ -169,8 +170,11 @@ def _against(found: Sequence[Contest], key: str, styles: dict[str, Style]) -> Pl
             elif objective in contest.best:
                 _level(panel, contest.best[objective], contest, styles[objective])
         panel.set(xlabel=key, ylabel=f"test/{contest.metric}")
+        ticks = sorted({setting.values[key] for setting in drawn})
         if is_log(key, drawn):
             panel.set_xscale("log")
+            panel.minorticks_off()
+            panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
 
     title = (
         f"Test metric against {key}, mean ± 95 % interval; whatever else was swept is chosen "
@@ -181,15 +185,14 @@ def _against(found: Sequence[Contest], key: str, styles: dict[str, Style]) -> Pl
 
 def _line(panel: Axes, made: Line, contest: Contest, style: Style) -> None:
     spreads = [setting.spread(f"test/{contest.metric}") for setting in made.settings]
-    panel.errorbar(
-        made.values,
-        [spread.mean for spread in spreads],
-        [0 if math.isnan(spread.half) else spread.half for spread in spreads],
-        capsize=3,
-        markersize=4,
-        label=made.settings[0].objective,
-        **style,
-    )
+    means, bars = [spread.mean for spread in spreads], [_bar(spread) for spread in spreads]
+    look = style | {"label": made.settings[0].objective, "capsize": 3, "markersize": 4}
+    panel.errorbar(made.values, means, bars, **look)
+
+
+def _bar(found: Interval) -> float:
+    """Half the height of an error bar; of no height where one seed says nothing of it."""
+    return 0.0 if math.isnan(found.half) else found.half
 
 
 def _level(panel: Axes, setting: Setting, contest: Contest, style: Style) -> None:
@@ -210,21 +213,31 @@ def safe(text: str) -> str:
 def _heat_map(found: Sequence[Contest]) -> Plot:
     shown = [contest for contest in found if contest.latest][:PANELS]
     names = sorted({objective for contest in shown for objective in contest.best})
-    means = [
-        [c.best[n].spread(f"test/{c.metric}").mean if n in c.best else math.nan for c in shown]
+    cells = [
+        [c.best[n].spread(f"test/{c.metric}") if n in c.best else NOTHING for c in shown]
         for n in names
     ]
     signs = np.array([1 if contest.maximize else -1 for contest in shown])
-    values = np.array(means)
+    shares = scaled(signs * [[cell.mean for cell in row] for row in cells])
     figure = Figure(figsize=(2.5 + 1.5 * len(shown), 1.8 + 0.42 * len(names)), layout="constrained")
     panel = figure.subplots()
-    panel.imshow(scaled(values * signs), cmap="viridis", vmin=0, vmax=1, aspect="auto")
-    _cell_texts(panel, values, scaled(values * signs))
+    panel.imshow(shares, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    panel.set_facecolor("#eeeeee")
+    for (row, column), share in np.ndenumerate(shares):
+        look: Style = {
+            "ha": "center",
+            "va": "center",
+            "color": "black" if share > 0.55 else "white",
+        }
+        panel.text(column, row, str(cells[row][column]) if share >= 0 else "", **look)
     labels = [f"{contest.name}\ntest/{contest.metric}" for contest in shown]
     panel.set_xticks(range(len(shown)), labels, rotation=30 if len(shown) > 6 else 0)
     panel.set_yticks(range(len(names)), names)
     panel.grid(visible=False)
-    title = "Objective × task: test metric of the best setting; in a column, bright is better"
+    title = (
+        "Objective × task: test metric of the best setting, mean ± 95 % interval; in a column, "
+        "bright is better"
+    )
     return Plot("objective_task", title, _png(figure))
 
 
@@ -237,25 +250,26 @@ def scaled(values: np.ndarray) -> np.ndarray:
     return np.where(span > 0, share, np.where(np.isfinite(kept), 1.0, np.nan))
 
 
-def _cell_texts(panel: Axes, values: np.ndarray, shares: np.ndarray) -> None:
-    for (row, column), value in np.ndenumerate(values):
-        if math.isfinite(value):
-            dark = shares[row, column] > 0.55
-            colour = "black" if dark else "white"
-            panel.text(column, row, f"{value:.4g}", ha="center", va="center", color=colour)
-
-
 def _pareto(found: Sequence[Contest], styles: dict[str, Style], metrics: Sequence[str]) -> Plot:
     def draw(panel: Axes, contest: Contest) -> None:
         by = axes(contest, metrics)
         shown = points(contest, by)
         for objective in sorted({point.objective for point in shown}):
             own = [point for point in shown if point.objective == objective]
-            look = {**styles[objective], "linestyle": ""}
-            panel.plot([p.x for p in own], [p.y for p in own], alpha=0.8, label=objective, **look)
+            _scatter(panel, own, {**styles[objective], "linestyle": "", "label": objective})
         edge = front(shown, by)
-        panel.plot([p.x for p in edge], [p.y for p in edge], color="black", lw=0.8, zorder=1)
+        panel.plot([p.x.mean for p in edge], [p.y.mean for p in edge], color="black", lw=0.8)
         panel.set(xlabel=by[0].label, ylabel=by[1].label)
 
-    title = "Pareto: every setting by two metrics; the line joins those that none beats in both"
+    title = (
+        "Pareto: every setting by two metrics, mean ± 95 % interval; the line joins those that "
+        "none beats in both"
+    )
     return _panels("pareto", title, found, draw)
+
+
+def _scatter(panel: Axes, found: Sequence[Point], style: Style) -> None:
+    xs, ys = [point.x for point in found], [point.y for point in found]
+    means = [x.mean for x in xs], [y.mean for y in ys]
+    bars = [_bar(y) for y in ys], [_bar(x) for x in xs]
+    panel.errorbar(*means, *bars, elinewidth=0.7, markersize=5, alpha=0.7, **style)

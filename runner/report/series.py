@@ -5,8 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from runner.report.settings import MISSING, Setting
+from runner.report.settings import MISSING, Setting, shown, spread
 from runner.report.verdicts import Contest, choose, of_one_code, with_most_seeds
+from runner.statistics import Interval
 
 WIDE = 100
 """Ratio of values from which an axis is logarithmic where no space says anything."""
@@ -22,10 +23,9 @@ class Line(NamedTuple):
 class Point(NamedTuple):
     """A setting by two metrics."""
 
-    x: float
-    y: float
+    x: Interval
+    y: Interval
     objective: str
-    best: bool
 
 
 def numeric_keys(found: Iterable[Contest]) -> list[str]:
@@ -58,6 +58,14 @@ def line(settings: Sequence[Setting], key: str) -> Line | None:
     chosen = {value: choose(with_most_seeds(groups[value])) for value in sorted(groups)}
     kept = {value: setting for value, setting in chosen.items() if setting}
     return Line(list(kept), list(kept.values())) if len(kept) > 1 else None
+
+
+def labelled(setting: Setting, contest: Contest) -> str:
+    """An objective with what else tells a setting from others of its contest, and how old it is."""
+    told = {key: shown(value) for key, value in setting.values.items() if value is not MISSING}
+    varied = [k for k in told if len({shown(s.values[k]) for s in contest.settings} - {""}) > 1]
+    words = [setting.objective, *(f"{key}={told[key]}" for key in varied)]
+    return " ".join(words if setting.current else [*words, "(older code)"])
 
 
 def is_log(key: str, settings: Iterable[Setting]) -> bool:
@@ -109,22 +117,19 @@ def _axis(given: str, judge: Axis) -> Axis:
 
 def points(contest: Contest, by: Sequence[Axis]) -> list[Point]:
     """Settings by two metrics."""
-    best = set(contest.best.values())
-    found = []
-    for objective, settings in by_objective(contest).items():
-        for setting in settings:
-            x, y = (measured(setting, axis) for axis in by)
-            if math.isfinite(x) and math.isfinite(y):
-                found.append(Point(x, y, objective, setting in best))
-    return found
+    found = [
+        Point(measured(setting, by[0]), measured(setting, by[1]), objective)
+        for objective, settings in by_objective(contest).items()
+        for setting in settings
+    ]
+    return [point for point in found if math.isfinite(point.x.mean + point.y.mean)]
 
 
-def measured(setting: Setting, axis: Axis) -> float:
+def measured(setting: Setting, axis: Axis) -> Interval:
     """Mean of a metric over seeds."""
     if axis.metric:
-        return setting.spread(axis.full).mean
-    seconds = [run.seconds for run in setting.finished if math.isfinite(run.seconds)]
-    return sum(seconds) / len(seconds) if seconds else math.nan
+        return setting.spread(axis.full)
+    return spread([run.seconds for run in setting.finished])
 
 
 def front(found: Sequence[Point], by: Sequence[Axis]) -> list[Point]:
@@ -133,7 +138,7 @@ def front(found: Sequence[Point], by: Sequence[Axis]) -> list[Point]:
     kept: list[Point] = []
     if not x_sign or not y_sign:
         return kept
-    for point in sorted(found, key=lambda point: (-x_sign * point.x, -y_sign * point.y)):
-        if not kept or y_sign * point.y > y_sign * kept[-1].y:
+    for point in sorted(found, key=lambda one: (-x_sign * one.x.mean, -y_sign * one.y.mean)):
+        if not kept or y_sign * point.y.mean > y_sign * kept[-1].y.mean:
             kept.append(point)
     return kept

@@ -64,11 +64,6 @@ class Setting:
         """When the latest of its runs began."""
         return max(run.started for run in self.runs)
 
-    @property
-    def text(self) -> str:
-        """Its swept values in words."""
-        return " ".join(f"{k}={shown(v)}" for k, v in self.values.items() if v is not MISSING)
-
     def by_seed(self, metric: str) -> dict[int, float]:
         """A metric's value of every finished seed that has it."""
         return {r.seed: r.metrics[metric] for r in self.finished if metric in r.metrics}

@@ -133,14 +133,16 @@ def origin(found: Iterable[Setting]) -> str:
     """Which code and which data numbers are of, by the beginnings of their digests."""
     commits: dict[str, set[str]] = defaultdict(set)
     data: dict[str, None] = {}
-    for setting in found:
-        commits[setting.code[:SHORT] or "unknown"] |= {run.commit for run in setting.runs} - {""}
+    for setting in (one for one in found if one.finished):
+        commits[setting.code[:SHORT] or "unknown"] |= {run.commit for run in setting.finished} - {
+            ""
+        }
         data[{"": "none", "?": "unknown"}.get(setting.data, setting.data[:SHORT])] = None
     alike: dict[str, list[str]] = defaultdict(list)
     for code, names in commits.items():
         alike[f" (git {', '.join(sorted(names))})" if names else ""].append(code)
     named = "; ".join(f"{', '.join(codes)}{commit}" for commit, codes in alike.items())
-    return f"code {named}; data {', '.join(data)}"
+    return f"code {named}; data {', '.join(data)}" if named else "nothing has finished"
 
 
 def pair_sheet(found: Sequence[Pair]) -> Sheet:
