@@ -83,7 +83,7 @@ def permutation_p(differences: Sequence[float]) -> float:
     """Two-sided p-value of a paired permutation test: the signs of differences are exchanged."""
     if not differences:
         return math.nan
-    if not any(differences):
+    if not any(differences) or len(differences) == 1:  # of one, either sign is as far off
         return 1.0
     from scipy.stats import permutation_test
 

@@ -3,13 +3,12 @@
 import math
 
 import pytest
+from made import OTHER_CODE, make_run
 
 from runner.report.command import is_current
 from runner.report.index import read_runs
 from runner.report.settings import MISSING, settings
 from runner.report.tables import Report
-
-from made import OTHER_CODE, make_run
 
 SEEDS = range(6)
 
