@@ -1,9 +1,9 @@
 """What a report of many runs costs.
 
-Run directories of 5,000 finished runs, made by hand with the config of task=digits in each: 10 tasks
-of as many objectives at 10 values of a hyperparameter, five seeds each, 20 evaluations a run.
-`runner report` is a process of its own, start to end: with its tables alone (`--csv`) and with plots
-and page; without an index of the runs, which it then writes, and with one.
+Run directories of 5,000 finished runs, made by hand with the config of task=digits in each: 10
+tasks of as many objectives at 10 values of a hyperparameter, five seeds each, 20 evaluations a run.
+`runner report` is a process of its own, start to end: with its tables alone (`--csv`), and with
+plots and page; without an index of the runs, which it then writes, and with one.
 """
 
 import contextlib

@@ -40,7 +40,7 @@ def report(given: Sequence[str], form: str = "", metrics: Sequence[str] = ()) ->
     if form:
         click.echo(FORMATS[form](made), nl=False)
         return
-    for sheet in made.sheets():
+    for sheet in made.sheets:
         print_sheet(sheet)
     write(made, root, selection.folder, metrics)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from runner.report.settings import Setting
-from runner.statistics import CONFIDENCE
+from runner.statistics import quantile
 
 
 class Curve(NamedTuple):
@@ -53,7 +53,4 @@ def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = values.mean(0)
     if count < 2:
         return mean, np.full_like(mean, math.nan)
-    from scipy.stats import t
-
-    quantile = float(t.ppf((1 + CONFIDENCE) / 2, count - 1))
-    return mean, quantile * values.std(0, ddof=1) / math.sqrt(count)
+    return mean, quantile(count) * values.std(0, ddof=1) / math.sqrt(count)

@@ -120,7 +120,7 @@ def _finite(value: Any) -> Any:
 
 def as_markdown(report: Report) -> str:
     """Pipe tables."""
-    return "\n".join(_markdown(sheet) for sheet in report.sheets())
+    return "\n".join(_markdown(sheet) for sheet in report.sheets)
 
 
 def _markdown(sheet: Sheet) -> str:
@@ -140,7 +140,7 @@ def _markdown_cell(text: str) -> str:
 
 def as_latex(report: Report) -> str:
     """Tables for the package booktabs."""
-    return "\n".join(_latex(sheet) for sheet in report.sheets())
+    return "\n".join(_latex(sheet) for sheet in report.sheets)
 
 
 def _latex(sheet: Sheet) -> str:

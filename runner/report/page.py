@@ -18,7 +18,7 @@ def page(report: Report, plots: Sequence[Plot]) -> str:
     template = environment.from_string(files(__package__).joinpath("page.html").read_text("utf-8"))
     return template.render(
         report=report,
-        sheets=report.sheets(),
+        sheets=report.sheets,
         plots=plots,
         runs=sum(len(setting.runs) for setting in report.settings),
         made=time.strftime("%Y-%m-%d %H:%M"),

@@ -45,6 +45,7 @@ class Setting:
     problem: str
     current: bool
     runs: list[Run] = field(repr=False)
+    _spreads: dict[str, Interval] = field(default_factory=dict, repr=False)
 
     @cached_property
     def finished(self) -> list[Run]:
@@ -70,7 +71,9 @@ class Setting:
 
     def spread(self, metric: str) -> Interval:
         """Mean of a metric over seeds; NaN as soon as one is not finite."""
-        return spread(list(self.by_seed(metric).values()))
+        if metric not in self._spreads:
+            self._spreads[metric] = spread(list(self.by_seed(metric).values()))
+        return self._spreads[metric]
 
     def score(self) -> float:
         """What it is chosen by, on validation: more is better; −inf where nothing can be said."""

@@ -4,6 +4,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from runner.report.settings import MISSING, Setting, shown
 from runner.report.sweep import SHORT
@@ -52,10 +53,11 @@ class Report:
         found = contests(settings)
         return cls(name, settings, found, pairs(found), ranks(found))
 
-    @property
+    @cached_property
     def best(self) -> set[Setting]:
         return {setting for contest in self.contests for setting in contest.best.values()}
 
+    @cached_property
     def sheets(self) -> list[Sheet]:
         """Its tables: settings by task, then pairs, then ranks."""
         tasks = dict.fromkeys(setting.task for setting in self.settings)

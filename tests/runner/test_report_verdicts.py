@@ -94,7 +94,7 @@ def test_where_nobody_noted_what_judges_nothing_is_chosen(tmp_path):
         make_run(tmp_path, "a", "ldr", seed, metric="", more={"test/accuracy": 0.5})
     report = report_on(tmp_path)
     assert not report.contests
-    assert "test/accuracy" in only(report.sheets()).columns
+    assert "test/accuracy" in only(report.sheets).columns
 
 
 def six(root, task, differences, maximize=True, base=0.5, **given):
@@ -155,7 +155,7 @@ def test_older_code_is_marked_and_competes_only_where_there_is_nothing_newer(tmp
     best = only(report.contests).best
     assert [best["ldr"].current, best["mae"].current] == [True, False]
     assert only(report.pairs).found.difference.mean == pytest.approx(-0.4)
-    table, pairs = report.sheets()
+    table, pairs = report.sheets
     remarks = [(row[0], row[1]) for row in table.rows]
     assert remarks == [("ldr", "best"), ("ldr", "older code"), ("mae", "best, older code")]
     assert pairs.rows[0][2] == "ldr − mae (older code)"
@@ -198,7 +198,7 @@ def test_seeds_that_have_not_finished_are_counted(tmp_path):
     make_run(tmp_path, "a", "ldr", 0, val=0.5, test=0.5)
     make_run(tmp_path, "a", "ldr", 1, state="failed")
     make_run(tmp_path, "a", "ldr", 2, state="running")  # whose process is dead
-    sheet = only(report_on(tmp_path).sheets())
+    sheet = only(report_on(tmp_path).sheets)
     row = dict(zip(sheet.columns, only(sheet.rows), strict=True))
     assert row["seeds"] == "1 of 3"
     assert "not finished: 1 failed, 1 interrupted" in sheet.notes
