@@ -56,6 +56,12 @@ STYLE: Any = {
 }
 NOTHING = Interval(math.nan, math.nan, 0)
 
+WIDTH, HEIGHT = 4.2, 3.4
+LEFT, EDGE, BOTTOM, TOP = 0.8, 0.15, 0.5, 0.35
+"""Inches of a panel, and around its axes."""
+
+TICKS = 5
+
 PANELS = 24
 """Most panels of a figure."""
 
@@ -115,19 +121,43 @@ def _panels(name: str, title: str, found: Sequence[Contest], draw: Draw) -> Plot
     shown = found[:PANELS]
     columns = min(3, len(shown))
     rows = math.ceil(len(shown) / columns)
-    figure = Figure(figsize=(max(6.0, 4.2 * columns), 3.4 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).flat
+    width, height = columns * WIDTH + 2 * (columns == 1), rows * HEIGHT
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(**_margins(width, height, columns, rows))
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    explained: set[str] = set()
     for panel, contest in zip(grid, shown, strict=False):
         draw(panel, contest)
         panel.set_title(contest.name)
         if panel.get_xscale() == "linear":
             panel.locator_params(axis="x", nbins=5)
-        if panel.get_legend_handles_labels()[0]:
-            panel.legend(fontsize=7, framealpha=0.6)
-    for panel in list(grid)[len(shown) :]:
+        explained |= _explain(panel, explained)
+    for panel in grid[len(shown) :]:
         panel.set_visible(False)
     left_out = f" (the first {PANELS} of {len(found)} tasks)" if len(found) > PANELS else ""
     return Plot(name, title + left_out, _png(figure))
+
+
+def _explain(panel: Axes, known: set[str]) -> set[str]:
+    """A legend where there is something that no panel before has explained."""
+    labels = set(panel.get_legend_handles_labels()[1])
+    if not labels <= known:
+        panel.legend(fontsize=7, framealpha=0.6)
+    return labels
+
+
+def _margins(width: float, height: float, columns: int, rows: int) -> dict[str, float]:
+    """Room for labels, in shares of a figure of so many inches; a layout engine takes seconds."""
+    wide = (width - LEFT * columns - EDGE) / columns
+    high = (height - (BOTTOM + TOP) * rows) / rows
+    return {
+        "left": LEFT / width,
+        "right": 1 - EDGE / width,
+        "bottom": BOTTOM / height,
+        "top": 1 - TOP / height,
+        "wspace": LEFT / wide,
+        "hspace": (BOTTOM + TOP) / high,
+    }
 
 
 def _png(figure: Figure) -> bytes:
@@ -174,7 +204,8 @@ def _against(found: Sequence[Contest], key: str, styles: dict[str, Style]) -> Pl
         if is_log(key, drawn):
             panel.set_xscale("log")
             panel.minorticks_off()
-            panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            ticks = ticks[:: -(-len(ticks) // TICKS)]
+            panel.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
 
     title = (
         f"Test metric against {key}, mean ± 95 % interval; whatever else was swept is chosen "
