@@ -48,6 +48,10 @@ Sweeps, from any shell
   runner collect [SWEEP]            results of a sweep that was not waited for
 
 Results
+  runner report [WHAT...]           mean ± 95 % CI over seeds, best settings,
+                                    comparisons, plots, a page; of a sweep, a
+                                    task, an objective or an experiment
+                                    (--csv --latex --markdown --json)
   runner claim ID [OVERRIDE...]     a paper's claim in miniature: run its arms,
                                     print the verdict, write docs/claims/ID.md
   runner claim --all                every experiment that has a claim
@@ -165,6 +169,20 @@ def show(what: str) -> None:
     from runner.show import print_option
 
     print_option(what)
+
+
+@commands.command()
+@click.argument("words", nargs=-1, metavar="[SWEEP|TASK|OBJECTIVE|EXPERIMENT]... [root=PATH]")
+@click.option("--csv", "form", flag_value="csv", help="A line a setting and metric, and no file.")
+@click.option("--latex", "form", flag_value="latex", help="Tables for LaTeX, and no file.")
+@click.option("--markdown", "form", flag_value="markdown", help="Tables for Markdown, no file.")
+@click.option("--json", "form", flag_value="json", help="All of it, with every run, and no file.")
+@click.option("--metric", "metrics", multiple=True, help="Twice: axes of the Pareto plot, nll:min.")
+def report(words: tuple[str, ...], form: str | None, metrics: tuple[str, ...]) -> None:
+    """What came out: mean ± 95 % CI over seeds, best settings, comparisons, plots, a page."""
+    from runner.report.command import report
+
+    report(words, form or "", metrics)
 
 
 @commands.command()

@@ -8,6 +8,7 @@ same.
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -60,11 +61,16 @@ def interval(values: Sequence[float]) -> Interval:
     count = len(values)
     if count < 2:
         return Interval(values[0] if values else math.nan, math.nan, count)
+    half = quantile(count) * statistics.stdev(values) / math.sqrt(count)
+    return Interval(statistics.fmean(values), half, count)
+
+
+@cache
+def quantile(count: int) -> float:
+    """How many standard errors of a mean of so many values its interval reaches to either side."""
     from scipy.stats import t
 
-    quantile = float(t.ppf((1 + CONFIDENCE) / 2, count - 1))
-    half = quantile * statistics.stdev(values) / math.sqrt(count)
-    return Interval(statistics.fmean(values), half, count)
+    return float(t.ppf((1 + CONFIDENCE) / 2, count - 1))
 
 
 def compare(one: Mapping[int, float], other: Mapping[int, float], lead: float = 0.0) -> Comparison:
@@ -84,7 +90,7 @@ def permutation_p(differences: Sequence[float]) -> float:
     """Two-sided p-value of a paired permutation test: the signs of differences are exchanged."""
     if not differences:
         return math.nan
-    if not any(differences):
+    if not any(differences) or len(differences) == 1:  # of one, either sign is as far off
         return 1.0
     from scipy.stats import permutation_test
 

@@ -179,12 +179,12 @@ def optimize_function(
     rate = request.max_failure_rate
     total = total_of(candidates, request)
     in_batches(study, candidates, launcher, total, request.n_jobs or 1, rate)
-    best = [{"params": trial.params, "values": list(trial.values or [])} for trial in study.best()]
+    best = study.best()
     result: dict[str, Any] = {"name": "optuna"}
     if len(names) > 1:
-        result["solutions"] = best
+        result["solutions"] = [{"params": one.params, "values": one.values} for one in best]
     elif best:
-        result |= {"best_params": best[0]["params"], "best_value": best[0]["values"][0]}
+        result |= {"best_params": best[0].params, "best_value": best[0].value}
     write_whole(folder / "optimization_results.yaml", OmegaConf.to_yaml(result))
     return result
 

@@ -27,6 +27,10 @@ def test_the_permutation_test_goes_through_all_signs():
     assert permutation_p([1.0] * 5 + [-1.0]) == 14 / 64
 
 
+def test_one_difference_says_nothing():
+    assert permutation_p([1.0]) == 1
+
+
 def test_six_seeds_can_decide_and_five_cannot():
     six = {seed: 1.0 + seed for seed in range(6)}
     nought = dict.fromkeys(range(9), 0.0)

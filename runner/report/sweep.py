@@ -1,4 +1,4 @@
-"""Tables of results."""
+"""The table that a run and a sweep end with."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -8,6 +8,9 @@ from rich.table import Table
 
 from runner.console import console
 from runner.statistics import interval
+
+SHORT = 8
+"""Digits of a digest that are shown."""
 
 Result = tuple[dict[str, Any], dict[str, Any]]
 """What was planned (run.json) and how it stands (status.json)."""
@@ -25,7 +28,9 @@ def print_run(metrics: dict[str, float], path: str) -> None:
 def print_sweep(results: Iterable[Result]) -> None:
     """Test metrics of each setting of a sweep: mean and 95 % confidence interval over its seeds."""
     settings: dict[str, list[dict[str, float]]] = defaultdict(list)
+    planned = []
     for run, status in results:
+        planned.append(run)
         settings[run["setting"]].append(status.get("metrics", {}))
     names = list(
         dict.fromkeys(
@@ -48,3 +53,14 @@ def print_sweep(results: Iterable[Result]) -> None:
         cells = (str(interval([m[n] for m in finished if n in m])) for n in names)
         table.add_row(setting, f"{len(finished)}", *cells)
     console.print(table)
+    console.print(origin_line(planned), markup=False)
+
+
+def origin_line(planned: Iterable[dict[str, Any]]) -> str:
+    """Which code and which data runs are of, by the beginnings of their digests."""
+    kinds = ("code", "data")
+    found: dict[str, dict[str, None]] = {kind: {} for kind in kinds}
+    for run in planned:
+        for kind in kinds:
+            found[kind][run.get(kind, "?")[:SHORT] or "none"] = None
+    return "  ".join(f"{kind} {' '.join(found[kind])}" for kind in kinds)

@@ -1,0 +1,85 @@
+"""`runner report`: tables on the terminal, plots and a page, or text for other programs."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from objectives.errors import InputError
+from runner.console import console
+from runner.identity import source_digest
+from runner.places import places
+from runner.report.formats import FORMATS
+from runner.report.index import Run
+from runner.report.select import select
+from runner.report.settings import settings
+from runner.report.tables import Report, Sheet
+
+
+def report(given: Sequence[str], form: str = "", metrics: Sequence[str] = ()) -> None:
+    """Say what came out of runs.
+
+    Args:
+        given: Tasks, objectives, experiments and sweeps, and root=PATH; all runs where none is.
+        form: One of FORMATS, to standard output; "" prints tables, and writes plots and a page.
+        metrics: Two metrics of the Pareto plot, instead of what judges and training time.
+
+    Raises:
+        InputError: There are no runs, or none that a word names.
+    """
+    if len(metrics) not in {0, 2}:
+        raise InputError("--metric is given twice, once an axis of the Pareto plot, or not at all.")
+    words = [word for word in given if "=" not in word]
+    root = Path(places(tuple(word for word in given if "=" in word))["root"])
+    sys.path.insert(0, str(Path.cwd()))  # a user's own source counts as it does for a run
+    selection = select(root, words)
+    made = Report.of(selection.name, settings(selection.runs, is_current))
+    if form:
+        click.echo(FORMATS[form](made), nl=False)
+        return
+    for sheet in made.sheets:
+        print_sheet(sheet)
+    write(made, root, selection.folder, metrics)
+
+
+def is_current(run: Run) -> bool:
+    """Whether the source that a run used is what it would use now."""
+    try:
+        return run.code == source_digest(tuple(run.targets))
+    except InputError:  # it cannot be parsed
+        return False
+
+
+def print_sheet(sheet: Sheet) -> None:
+    """A table on the terminal, with its notes."""
+    table = Table(title=Text(sheet.title), title_justify="left")
+    for name in sheet.columns:
+        table.add_column(Text(name))
+    for number, row in enumerate(sheet.rows):
+        table.add_row(*map(Text, row), style="bold" if number in sheet.strong else "")
+    console.print(table)
+    for note in sheet.notes:
+        console.print(note, markup=False)
+    console.print()
+
+
+def write(made: Report, root: Path, folder: Path, metrics: Sequence[str]) -> None:
+    """Plots and a page that holds all."""
+    from runner.report.page import page
+    from runner.report.plots import figures
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        plots = figures(made, root / "runs", metrics)
+        for plot in plots:
+            (folder / f"{plot.name}.png").write_bytes(plot.png)
+        (folder / "report.html").write_text(page(made, plots))
+    except OSError as error:
+        raise InputError(
+            f"the report cannot be written to {folder}: {error.strerror}; "
+            "--csv, --latex, --markdown and --json write no file."
+        ) from None
+    console.print(f"plots and page in {folder / 'report.html'}", markup=False)
