@@ -1,5 +1,5 @@
 """What came out: the tables of a run and of a sweep, and `runner report` (see `command`)."""
 
-from runner.report.sweep import print_run, print_sweep
+from runner.report.sweep import Result, print_run, print_sweep
 
-__all__ = ["print_run", "print_sweep"]
+__all__ = ["Result", "print_run", "print_sweep"]
