@@ -24,6 +24,9 @@ GROUPS = {
     "noises": "noise",
     "imbalances": "imbalance",
     "launchers": "hydra/launcher",
+    "sweepers": "hydra/sweeper",
+    "samplers": "hydra/sweeper/sampler",
+    "pruners": "hydra/sweeper/pruner",
     "experiments": "experiment",
 }
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -36,8 +36,8 @@ Experiments
 What there is
   runner list KIND                  tasks, models, objectives, optimizers,
                                     schedules, algorithms, augmentations,
-                                    noises, imbalances, launchers or
-                                    experiments
+                                    noises, imbalances, launchers, sweepers,
+                                    samplers, pruners or experiments
   runner list objectives --task digits    those that fit a task
   runner show objective=ldr         formula, hyperparameters, search space
 
@@ -79,6 +79,9 @@ LISTS = (
     "noises",
     "imbalances",
     "launchers",
+    "sweepers",
+    "samplers",
+    "pruners",
     "experiments",
 )
 

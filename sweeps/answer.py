@@ -21,6 +21,9 @@ SHOWN = 10
 
 DPI = 120
 
+PANEL = 3.5
+"""Inches of a panel of the contour plot, which has one for each pair of parameters."""
+
 
 def leave(study: Study, folder: SweepDir, command: Callable[[FrozenTrial], str]) -> None:
     """Print the answer and leave it in the sweep's directory.
@@ -126,5 +129,8 @@ def draw(study: optuna.Study, name: str, folder: Path) -> None:
         page.write_html(folder / f"{name}.html", include_plotlyjs=True)
         getattr(pictures, f"plot_{name}")(study)
         figure = pyplot.gcf()
+        if name == "contour":
+            across = figure.axes[0].get_gridspec().ncols
+            figure.set_size_inches(PANEL * across, PANEL * across)
         figure.savefig(folder / f"{name}.png", dpi=DPI, bbox_inches="tight")
         pyplot.close("all")
