@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def read_runs(root: Path) -> list[Run]:
     found = kept | fresh
     gone = known.keys() - found.keys()
     if fresh or gone:
-        rows = [(name, stamps[name], json.dumps(asdict(run))) for name, run in fresh.items()]
+        rows = [(name, stamps[name], json.dumps(vars(run))) for name, run in fresh.items()]
         _save(folder / FILE, rows, gone)
     return [_alive(folder, found[name]) for name in sorted(found)]
 
@@ -135,8 +135,8 @@ def summary(run: Mapping[str, Any], status: Mapping[str, Any], commit: str) -> R
         keys=[override.lstrip("+~").partition("=")[0] for override in run["overrides"]],
         values=dict(_flat(meaning)) | choices,
         space=meaning.get("space") or {},
-        identity=_hash(_without_seed(meaning)),
-        problem=_hash(_without_seed(meaning.get("task", {}).get("data"))),
+        identity=_hash(meaning),
+        problem=_hash(meaning.get("task", {}).get("data")),
     )
 
 
@@ -181,7 +181,8 @@ def _without_seed(value: Any) -> Any:
 
 
 def _hash(value: Any) -> str:
-    text = json.dumps(canonical(value), sort_keys=True)
+    """Of a config, whatever the seed, and with 1 and 1.0 the same."""
+    text = json.dumps(_without_seed(canonical(value)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
