@@ -1,6 +1,7 @@
 """What a search has found: printed, as files, as plots."""
 
 import json
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -130,7 +131,7 @@ def draw(study: optuna.Study, name: str, folder: Path) -> None:
         getattr(pictures, f"plot_{name}")(study)
         figure = pyplot.gcf()
         if name == "contour":
-            across = figure.axes[0].get_gridspec().ncols
-            figure.set_size_inches(PANEL * across, PANEL * across)
+            across = PANEL * math.sqrt(len(figure.axes))
+            figure.set_size_inches(across, across)
         figure.savefig(folder / f"{name}.png", dpi=DPI, bbox_inches="tight")
         pyplot.close("all")
