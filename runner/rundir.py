@@ -19,10 +19,10 @@
 
 States and the only moves between them:
 
-    planned -> running -> done | failed | pruned | interrupted
+    planned -> running -> done | failed | interrupted
     failed | interrupted | pruned -> running
-    planned -> failed         where its worker died before it could begin
-    interrupted -> pruned     where who asked it to stop says so
+    planned | pruned -> failed         where its worker died before it could begin
+    planned | interrupted -> pruned    where who asked it to stop says so
 
 A worker that dies leaves "running" behind and loses the lock; whoever looks then sees
 "interrupted", and the next attempt may begin. Not every file system tells one host of another's
@@ -59,7 +59,7 @@ class State(StrEnum):
 
 MOVES = {
     State.PLANNED: {State.RUNNING},
-    State.RUNNING: {State.DONE, State.FAILED, State.PRUNED, State.INTERRUPTED},
+    State.RUNNING: {State.DONE, State.FAILED, State.INTERRUPTED},
     State.FAILED: {State.RUNNING},
     State.INTERRUPTED: {State.RUNNING},
     State.DONE: set(),
@@ -79,10 +79,6 @@ OWN = ("checkpoint.pt", "status.json", "environment.json")
 
 class Interrupted(BaseException):
     """The run was asked to stop; it left a checkpoint."""
-
-
-class Pruned(Exception):
-    """The run was judged hopeless."""
 
 
 class RunDir:
@@ -213,9 +209,6 @@ class RunDir:
     def _exit_record(self) -> Iterator[None]:
         try:
             yield
-        except Pruned as reason:
-            self._leave(State.PRUNED, str(reason))
-            raise
         except (Interrupted, KeyboardInterrupt) as reason:
             self._leave(State.INTERRUPTED, str(reason) or "stopped by hand")
             raise
@@ -240,7 +233,7 @@ class RunDir:
         with suppress(InputError), (self.path / "lock").open("a") as lock:
             self._hold(lock)
             status = read_json(self.path / "status.json")
-            if status["state"] in {State.PLANNED, State.RUNNING}:
+            if status["state"] in {State.PLANNED, State.RUNNING, State.PRUNED}:
                 ended = {"state": State.FAILED, "reason": reason, "ended": time.time()}
                 self._write_status({"started": time.time(), **status, **ended})
 

@@ -15,14 +15,12 @@ from runner.console import console
 from runner.job import Job
 from runner.launch.launch import run_all
 from runner.launch.launcher import ExecutorLauncher
-from runner.rundir import State
 from runner.settings import Settings
 from runner.sweepdir import SweepDir
 from runner.track.follow import following
 from sweeps.forecast import print_forecast
 from sweeps.grid import grid
 
-ENDED = {State.DONE, State.PRUNED}
 Begun = Callable[[], AbstractContextManager[None]]
 Show = Callable[[Iterable[report.Result]], None]
 
@@ -92,7 +90,7 @@ def carry_out(
         return statuses
     show([(job.directory.run, s) for job, s in zip(jobs, statuses, strict=True)])
     console.print(f"sweep {folder.path}")
-    fail_if_any([job for job in waiting if job.directory.state not in ENDED])
+    fail_if_any([job for job in waiting if not job.is_done()])
     return statuses
 
 

@@ -29,7 +29,7 @@ DEATHS = 5
 ROOM = 2**20
 """Bytes that a record needs, amply."""
 
-ENDED_WELL = {State.DONE, State.PRUNED}
+NOT_BEGUN = {State.PLANNED, State.PRUNED}
 
 
 @dataclass
@@ -174,12 +174,12 @@ class Pool(Executor):
         """Free the slot, and note how the job ended."""
         self.free.append(attempt.slot)
         directory = attempt.job.directory
-        if directory.state in ENDED_WELL:
+        if directory.state is State.DONE:
             reason, self.deaths = "", 0
         elif status < 0:
             name = signal.Signals(-status).name
             reason = attempt.killed or f"its process was killed by {name}" + hint(-status)
-        elif directory.recorded in {State.PLANNED, State.RUNNING}:
+        elif directory.recorded in {*NOT_BEGUN, State.RUNNING}:
             reason = no_record(directory.path, status)
         else:
             reason = directory.status["reason"]

@@ -227,7 +227,7 @@ class Slurm(Executor):
         """Why a job is over: "" where it ended well, None while it goes on."""
         run = job.directory
         status, entry = read_json(run.path / "status.json"), noted(run) or {"attempt": 0}
-        if status["state"] in {State.DONE, State.PRUNED}:
+        if status["state"] == State.DONE:
             return ""
         if has_failed(status, entry):
             return str(status["reason"])

@@ -44,7 +44,7 @@ def work(path: str, command: list[str]) -> None:
     except Interrupted:
         pass  # before there was anything to save
     handle(signal.SIG_IGN)
-    if run.state in {State.DONE, State.PRUNED}:
+    if run.state is State.DONE:
         return
     cut_off = run.state is not State.FAILED and bool(received)
     if not (cut_off and received[0] in REQUEUING and requeue()):

@@ -5,7 +5,7 @@ from contextlib import suppress
 from objectives.errors import InputError
 from runner.job import Job, execute
 from runner.launch.calls import answer, composed, is_call
-from runner.rundir import Interrupted, Pruned, RunDir, State
+from runner.rundir import Interrupted, RunDir, State
 
 
 def work_on(run: RunDir) -> int:
@@ -21,8 +21,6 @@ def work_on(run: RunDir) -> int:
         if job.code != run.run["code"]:
             raise InputError("the code has changed since the run was planned; start it again.")
         execute(job)
-    except Pruned:
-        return 0
     except Interrupted:
         return 1
     except Exception as error:

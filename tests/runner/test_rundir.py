@@ -13,7 +13,6 @@ from objectives.errors import InputError
 from runner.rundir import (
     Events,
     Interrupted,
-    Pruned,
     RunDir,
     State,
     read_events,
@@ -53,7 +52,6 @@ def test_a_finished_attempt_is_done_with_its_metrics(run):
     ("error", "state", "reason"),
     [
         (ValueError("broken"), State.FAILED, "ValueError: broken"),
-        (Pruned("hopeless"), State.PRUNED, "hopeless"),
         (Interrupted("SIGTERM"), State.INTERRUPTED, "SIGTERM"),
         (KeyboardInterrupt(), State.INTERRUPTED, "stopped by hand"),
         (SystemExit(3), State.FAILED, "SystemExit: 3"),
@@ -92,12 +90,31 @@ def test_failed_and_interrupted_runs_are_tried_again(run):
     assert "reason" not in run.status
 
 
-@pytest.mark.parametrize("end", [State.DONE, State.PRUNED])
-def test_what_is_over_does_not_start_again(run, end):
-    write_whole(run.path / "status.json", json.dumps({"state": end, "attempt": 1}))
-    with pytest.raises(InputError, match=f"is {end}: it cannot become running"), run.attempt():
+def test_what_is_done_does_not_start_again(run):
+    write_whole(run.path / "status.json", json.dumps({"state": State.DONE, "attempt": 1}))
+    with pytest.raises(InputError, match="is done: it cannot become running"), run.attempt():
         pass
-    assert run.state is end
+    assert run.state is State.DONE
+
+
+def test_what_was_pruned_may_be_gone_on_with(run):
+    with pytest.raises(Interrupted), run.attempt():
+        raise Interrupted("SIGTERM")
+    run.prune("hopeless")
+    assert run.state is State.PRUNED
+    assert run.status["reason"] == "hopeless"
+    with run.attempt():
+        run.prune("another process is at it")
+        run.finish({})
+    run.prune("too late")
+    assert run.state is State.DONE
+
+
+def test_a_pruned_run_whose_next_worker_dies_at_its_start_has_failed(run):
+    run.prune("hopeless")
+    run.give_up("its process was killed by SIGSEGV")
+    assert run.state is State.FAILED
+    assert run.status["reason"] == "its process was killed by SIGSEGV"
 
 
 HOLD = """

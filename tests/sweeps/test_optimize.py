@@ -14,9 +14,8 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
-from objectives.errors import InputError
 from runner.cli import main
-from runner.rundir import RunDir, State, all_runs
+from runner.rundir import all_runs
 from runner.sweepdir import all_sweeps
 
 SAMPLERS = ["tpe", "motpe", "random", "nsgaii", "nsgaiii", "qmc", "brute_force", "grid"]
@@ -53,6 +52,7 @@ def sphere(config) -> float:
 @pytest.fixture(autouse=True)
 def nothing_stored(monkeypatch):
     """What other applications find stored, the runner finds as files: not both in one process."""
+    Plugins.instance()  # they store theirs once
     store = ConfigStore.instance()
     monkeypatch.setattr(store, "repo", copy.deepcopy(store.repo))
 
@@ -241,19 +241,3 @@ def test_nothing_is_done_twice(monkeypatch, capsys, tmp_path):
 def test_bad_input_is_told_before_any_work(monkeypatch, capsys, tmp_path, words, message):
     assert message in run(monkeypatch, capsys, tmp_path, words)
     assert not all_runs(tmp_path)
-
-
-def test_a_pruned_run_may_be_gone_on_with(tmp_path):
-    facts = {"signature": "abc", "name": "n"}
-    run = RunDir.plan(tmp_path, facts, "")
-    with pytest.raises(KeyboardInterrupt), run.attempt():
-        raise KeyboardInterrupt
-    run.prune("hopeless")
-    assert run.state is State.PRUNED
-    assert run.status["reason"] == "hopeless"
-    with run.attempt():
-        run.finish({"val/x": 1.0})
-    run.prune("too late")
-    assert run.state is State.DONE
-    with pytest.raises(InputError), run.attempt():
-        pass
