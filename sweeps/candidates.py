@@ -12,7 +12,7 @@ from optuna.trial import Trial
 
 from objectives.errors import InputError
 from runner.job import Job
-from sweeps.grid import UnknownKey, grid
+from sweeps.grid import Composers, UnknownKey, grid
 from sweeps.space import Param, Space
 
 CustomSpace = Callable[[DictConfig, Trial], Any]
@@ -41,6 +41,7 @@ class Candidates:
     ):
         self.space, self.config, self.loader, self.is_group = space, config, loader, is_group
         self.seeds, self.custom = seeds, custom
+        self.composers: Composers = {}
         self.compose = cache(lambda overrides: loader.load_sweep_config(config, list(overrides)))
 
     def overrides(self, trial: Trial) -> list[list[str]]:
@@ -67,7 +68,7 @@ class Candidates:
             return self.compose(tuple(lines))
 
         blocks = [block for one in overrides for block in grid(one, compose, self.is_group)]
-        return [job for block in blocks for job in block.jobs(compose)]
+        return [job for block in blocks for job in block.jobs(compose, self.composers)]
 
     def searched(self, options: tuple[str, ...]) -> list[Param]:
         """The values that are searched under the chosen options."""

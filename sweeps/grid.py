@@ -16,6 +16,8 @@ from sweeps.overlay import Overlay, can_overlay
 from sweeps.zipped import TAG, check_lengths
 
 Compose = Callable[[list[str]], DictConfig]
+Composer = Callable[[dict[str, Any]], Composed]
+Composers = dict[tuple[tuple[str, ...], tuple[str, ...]], Composer]
 
 
 @dataclass(frozen=True)
@@ -76,23 +78,36 @@ class Block:
         """The overrides of every job."""
         return ([*self.options, *values] for values in _products(self.axes))
 
-    def jobs(self, compose: Compose) -> Iterator[Job]:
-        """Every job, composed here where that gives what Hydra gives, and else by Hydra."""
+    def jobs(self, compose: Compose, known: Composers | None = None) -> Iterator[Job]:
+        """Every job, composed here where that gives what Hydra gives, and else by Hydra.
+
+        Args:
+            compose: Composes a config from overrides.
+            known: What composes the jobs of blocks like this one, kept from one to the next.
+        """
         if not self.can_overlay():
             yield from (Job.of(compose(overrides)) for overrides in self.overrides())
             return
         keys = [key for axis in self.axes for key in axis.keys]
+        known = {} if known is None else known
+        kind = (tuple(self.options), tuple(keys))
+        if kind not in known:
+            known[kind] = self.composer(keys)
+        choices = plain(self.config.hydra.runtime.choices)
+        combinations = itertools.product(*(axis.values for axis in self.axes))
+        for overrides, values in zip(self.overrides(), combinations, strict=True):
+            named = dict(zip(keys, itertools.chain(*values), strict=True))
+            yield Job.made(partial(known[kind], named), choices, overrides)
+
+    def composer(self, keys: list[str]) -> Composer:
+        """What makes a config of values for the axes' keys."""
         config = Overlay(own_part(self.config), keys)
         neutral = Overlay(own_part(self.config), [*PLACEHOLDERS, *keys])
-        choices = plain(self.config.hydra.runtime.choices)
 
         def composed(values: dict[str, Any]) -> Composed:
             return Composed(config.config(values), neutral.config(values | PLACEHOLDERS))
 
-        combinations = itertools.product(*(axis.values for axis in self.axes))
-        for overrides, values in zip(self.overrides(), combinations, strict=True):
-            named = dict(zip(keys, itertools.chain(*values), strict=True))
-            yield Job.made(partial(composed, named), choices, overrides)
+        return composed
 
     def can_overlay(self) -> bool:
         """Whether all that the axes do is to set plain values; another class is another matter."""

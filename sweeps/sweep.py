@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -118,6 +118,7 @@ def plan(arguments: list[str], config: DictConfig, loader: ConfigLoader) -> list
 def groups(loader: ConfigLoader) -> Callable[[str], bool]:
     """Tells of a key whether it is a config group."""
 
+    @cache
     def is_group(key: str) -> bool:
         return bool(
             loader.get_group_options(key, ObjectType.CONFIG)
