@@ -46,8 +46,10 @@ def replay(root: Path, uri: str) -> None:
     store = Store(root, uri)
     with (root / "runs" / ".replay.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # What has begun is a member of its sweep, with all its seeds; a search takes up others.
+        runs = [run for run in all_runs(root) if run.recorded is not State.PLANNED]
         parents = store.replay_sweeps()
-        for run in all_runs(root):
+        for run in runs:
             store.replay_run(run, parents.get(run.run["signature"]))
         store.close_sweeps()
 
@@ -125,8 +127,8 @@ class Store:
     def _sweeps(self) -> Iterator[tuple[Path, Record, list[RunDir]]]:
         for file in sorted((self.root / "sweeps").glob("*/manifest.json")):
             manifest = read_json(file)
-            members = SweepDir(file.parent).members()
-            if members and all(member.exists() for member in members):
+            members = [run for run in SweepDir(file.parent).members() if run.exists()]
+            if members:
                 yield file.parent, manifest, members
 
     def _create_run(self, run: RunDir, parent: str | None) -> str:
