@@ -17,7 +17,7 @@ from runner.rundir import RunDir, all_runs, read_events
 
 CHECKOUT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-PATIENCE = 120.0
+PATIENCE = 240.0
 """Seconds after which a command that should have ended is said to hang."""
 
 History = list[tuple[int, dict[str, float]]]
