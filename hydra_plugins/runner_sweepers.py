@@ -11,7 +11,19 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 
-class GridSweeper(Sweeper):
+class OwnSweeper(Sweeper):
+    """What our sweepers are given: the config, what composes configs, and the launcher."""
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+
+class GridSweeper(OwnSweeper):
     """Every combination of the swept values, each once.
 
     Args:
@@ -23,14 +35,6 @@ class GridSweeper(Sweeper):
     def __init__(self, params: dict[str, str], dry_run: bool = False):
         self.params, self.dry_run = params, dry_run
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        self.config, self.hydra_context = config, hydra_context
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
-
     def sweep(self, arguments: list[str]) -> Any:
         from sweeps.sweep import sweep
 
@@ -40,7 +44,7 @@ class GridSweeper(Sweeper):
         return sweep([*arguments, *brought], self.config, loader, self.launcher, self.dry_run)
 
 
-class OptunaSweeper(Sweeper):
+class OptunaSweeper(OwnSweeper):
     """A search by Optuna.
 
     Args:
@@ -49,14 +53,6 @@ class OptunaSweeper(Sweeper):
 
     def __init__(self, **settings: Any):
         self.settings = settings
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        self.config, self.hydra_context = config, hydra_context
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
 
     def sweep(self, arguments: list[str]) -> Any:
         from sweeps.optimize import Request, optimize
