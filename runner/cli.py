@@ -44,7 +44,7 @@ What there is
 Sweeps, from any shell
   runner status [SWEEP]             which there are; the jobs of one
   runner logs JOB                   what a job has said
-  runner cancel SWEEP|JOB           stop it; what is under way leaves a checkpoint
+  runner cancel SWEEP|JOB           stop it; what runs leaves a checkpoint
   runner collect [SWEEP]            results of a sweep that was not waited for
 
 Results
