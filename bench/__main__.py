@@ -24,6 +24,7 @@ from bench import (
     speedup,
     startup,
     tasks,
+    tpe,
 )
 from bench.measure import Row
 
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "planning": ("Planning a sweep", planning),
     "report": ("Report of many runs", report),
     "search": ("Search: what a trial costs", search),
+    "tpe": ("Search: TPE beside random search", tpe),
     "ingest": ("MLflow: ingest", ingest),
     "pipeline": ("Augmented images: runner / DataLoader", pipeline),
     "charlm": ("Next characters: runner / plain PyTorch", charlm),

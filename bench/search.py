@@ -158,6 +158,8 @@ def sleeping_runs() -> float:
         (job,) = candidates.jobs([[*candidates.space.fixed, "tau=1", "lr=0.1"]])
         with Pool([Slot(threads=1)] * SLOTS, Limits()) as pool:
             pool.check([job.config])
+            job.plan()
+            run_all(pool, [job])  # until the fork server is warm
             search = Search(study, candidates, folder, SLEEPERS, SLOTS)
             return timed(lambda: run_all(pool, [], feed=search))
 

@@ -96,8 +96,7 @@ class Job:
     def of(cls, composed: DictConfig) -> "Job":
         """A job from a config that Hydra composed, its `hydra` node included."""
         overrides = composed.hydra.overrides.task
-        own = own_part(composed)
-        _forget_other_model(own, overrides)
+        own = own_part(composed, overrides)
         done = Composed(plain(own), plain(OmegaConf.merge(own, PLACEHOLDERS)))
         return cls.made(lambda: done, plain(composed.hydra.runtime.choices), overrides)
 
@@ -168,7 +167,7 @@ class Job:
             ) from None
 
 
-def _forget_other_model(config: DictConfig, overrides: list[str]) -> None:
+def _forget_other_model(config: DictConfig, overrides: Iterable[str]) -> None:
     """Where `model._target_` names another class, the option's own settings are not for it."""
     given = {override.lstrip("+").split("=")[0] for override in overrides}
     if "model._target_" in given:
@@ -184,9 +183,11 @@ def dumped(config: dict[str, Any]) -> str:
     return str(yaml.dump(config, Dumper=DUMPER, sort_keys=False, allow_unicode=True))
 
 
-def own_part(composed: DictConfig) -> DictConfig:
-    """A composed config without Hydra's own node."""
-    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+def own_part(composed: DictConfig, overrides: Iterable[str]) -> DictConfig:
+    """A composed config without Hydra's own node, and without settings of a model it lost."""
+    own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    _forget_other_model(own, overrides)
+    return own
 
 
 def plain(node: Any) -> dict[str, Any]:

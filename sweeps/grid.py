@@ -85,7 +85,11 @@ class Block:
             compose: Composes a config from overrides.
             known: What composes the jobs of blocks like this one, kept from one to the next.
         """
-        if not self.can_overlay():
+        awkward = [axis for axis in self.axes if not self.can_overlay(axis)]
+        if awkward and all(len(axis.points) == 1 for axis in awkward):
+            yield from self.choosing(awkward, compose).jobs(compose, known)
+            return
+        if awkward:
             yield from (Job.of(compose(overrides)) for overrides in self.overrides())
             return
         keys = [key for axis in self.axes for key in axis.keys]
@@ -99,24 +103,29 @@ class Block:
             named = dict(zip(keys, itertools.chain(*values), strict=True))
             yield Job.made(partial(known[kind], named), choices, overrides)
 
+    def choosing(self, fixed: list[Axis], compose: Compose) -> "Block":
+        """The same jobs, with what some axes do to all of them composed as the options are."""
+        options = [*self.options, *(line for axis in fixed for line in axis.points[0])]
+        return Block(compose(options), options, [axis for axis in self.axes if axis not in fixed])
+
     def composer(self, keys: list[str]) -> Composer:
         """What makes a config of values for the axes' keys."""
-        config = Overlay(own_part(self.config), keys)
-        neutral = Overlay(own_part(self.config), [*PLACEHOLDERS, *keys])
+        given = [*self.options, *keys]
+        config = Overlay(own_part(self.config, given), keys)
+        neutral = Overlay(own_part(self.config, given), [*PLACEHOLDERS, *keys])
 
         def composed(values: dict[str, Any]) -> Composed:
             return Composed(config.config(values), neutral.config(values | PLACEHOLDERS))
 
         return composed
 
-    def can_overlay(self) -> bool:
-        """Whether all that the axes do is to set plain values; another class is another matter."""
-        return all(
+    def can_overlay(self, axis: Axis) -> bool:
+        """Whether all that an axis does is to set plain values; another class is another matter."""
+        return (
             not axis.adds
             and not any(key.endswith("_target_") for key in axis.keys)
             and all(is_leaf(self.config, key) for key in axis.keys)
             and all(can_overlay(value) for point in axis.values for value in point)
-            for axis in self.axes
         )
 
 

@@ -113,6 +113,7 @@ class Pool(Executor):
     def submit(self, jobs: Sequence[Work]) -> None:
         self.waiting.extend(jobs)
         self.forks.preload({job.targets for job in jobs})
+        self.fill()
 
     def poll(self, patience: float) -> list[Ended]:
         end = time.monotonic() + patience

@@ -42,7 +42,7 @@ def test_both_ways_give_the_same_jobs(arguments, monkeypatch):
     monkeypatch.setenv("RUNNER_ROOT", "elsewhere")
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         found = blocks(*arguments.split())
-        assert all(block.can_overlay() for block in found)
+        assert all(block.can_overlay(axis) for block in found for axis in block.axes)
         laid = [job for block in found for job in block.jobs(compose)]
         composed = [Job.of(compose(o)) for b in blocks(*arguments.split()) for o in b.overrides()]
         assert len(laid) > 1
@@ -66,10 +66,26 @@ def test_both_ways_give_the_same_jobs(arguments, monkeypatch):
 def test_what_is_more_than_plain_values_is_composed_by_hydra(arguments):
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         found = blocks(*arguments.split())
-        assert not any(block.can_overlay() for block in found)
+        assert not all(block.can_overlay(axis) for block in found for axis in block.axes)
         jobs = [job for block in found for job in block.jobs(compose)]
         wanted = [Job.of(compose(overrides)) for block in found for overrides in block.overrides()]
         assert [job.signature for job in jobs] == [job.signature for job in wanted]
+
+
+@pytest.mark.parametrize(
+    "once", ["+note=1", "~device", "model._target_=tasks.models.feedforward.mlp", "lr=${steps}"]
+)
+def test_what_is_set_once_is_composed_once(once):
+    composed = []
+
+    def counted(overrides: list[str]) -> DictConfig:
+        composed.append(overrides)
+        return compose(overrides)
+
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        (block,) = blocks(once, "steps=1,2,3", "seed=0,1,2")
+        assert len(list(block.jobs(counted))) == 9
+    assert composed == [[once]]
 
 
 def test_a_job_does_not_change_when_the_next_is_made():
