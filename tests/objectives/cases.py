@@ -1,8 +1,9 @@
-"""An example of every objective, for the tests that hold for all of them: see test_suite.py."""
+"""Examples for the tests that hold for every objective: see test_suite.py."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -95,85 +96,16 @@ def rollout() -> Rollout:
     return Rollout(logprobs, old_logprobs, *rest, _normal(generator, 9).abs())
 
 
-CASES = {
-    "aldr": Case(
-        labelled,
-        ("logits",),
-        settings=(
-            {},
-            {"tau": 0.3, "alpha": 1.2, "margin": 2.0},
-            {"tau": 0.5, "margin": 2.0, "normalize": True},
-        ),
-        lacks={
-            "golden": "its golden case is a sequence of steps: see test_noise_robust.py",
-            "stackable": "its temperatures are made with its hyperparameters",
-        },
-    ),
-    "comp_sum": Case(labelled, ("logits",), settings=({}, {"tau": 1.0}, {"tau": 2.0})),
-    "crammer_singer": Case(
-        labelled,
-        ("logits",),
-        settings=({}, {"margin": 0.3}),
-    ),
-    "cross_entropy": Case(labelled, ("logits",)),
-    "dpo": Case(preference, ("chosen_logprobs", "rejected_logprobs"), settings=({}, {"beta": 0.7})),
-    "focal": Case(labelled, ("logits",), settings=({}, {"gamma": 0.0}, {"gamma": 0.5})),
-    "gaussian_nll": Case(
-        gaussian,
-        ("predictions", "log_variances"),
-        lacks={"golden": "compared with torch and scipy: see test_regression.py"},
-    ),
-    "gce": Case(labelled, ("logits",), settings=({}, {"q": 1.0})),
-    "huber": Case(
-        predicted,
-        ("predictions",),
-        settings=({}, {"delta": 0.2}),
-        lacks={"golden": "compared with torch: see test_regression.py"},
-    ),
-    "info_nce": Case(views, ("embeddings_1", "embeddings_2"), settings=({}, {"tau": 0.7})),
-    "ldr": Case(
-        labelled,
-        ("logits",),
-        settings=(
-            {},
-            {"tau": 0.3, "margin": 2.0},
-            {"tau": 0.5, "margin": 2.0, "normalize": True},
-        ),
-    ),
-    "mae": Case(labelled, ("logits",)),
-    "mse": Case(
-        predicted, ("predictions",), lacks={"golden": "no code but torch's own to take it from"}
-    ),
-    "ppo": Case(
-        rollout,
-        ("logprobs", "values", "entropies"),
-        settings=({}, {"epsilon": 0.1, "value_weight": 0.0, "entropy_weight": 0.0}),
-    ),
-    "quantile": Case(quantiles, ("quantiles",), settings=({}, {"levels": [0.9, 0.2, 0.6]})),
-    "reinforce": Case(
-        rollout,
-        ("logprobs", "values", "entropies"),
-        settings=({}, {"value_weight": 0.0, "entropy_weight": 0.3}),
-        lacks={"golden": "its golden case is of scores, not of a rollout: see test_policy.py"},
-    ),
-    "weighted": Case(
-        labelled,
-        ("logits",),
-        settings=({}, {"weights": {"a": 2.0, "b": 0.5}}),
-        lacks={
-            "golden": "its terms have theirs",
-            "stackable": "its terms are bound before it",
-            "defaults": "it has no terms of its own",
-        },
-        on_task={
-            "cartpole": ("objective@terms.a=ppo", "objective@terms.b=ppo"),
-            "diabetes": ("objective@terms.a=mse", "objective@terms.b=mse"),
-            "friedman": ("objective@terms.a=mse", "objective@terms.b=huber"),
-            "gym": ("objective@terms.a=ppo", "objective@terms.b=reinforce"),
-            "pairs": ("objective@terms.a=dpo", "objective@terms.b=dpo"),
-        },
-    ),
-}
+def cases() -> dict[str, Case]:
+    """The case of every objective, from the tests of its family."""
+    here = Path(__file__).parent
+    families = [file.stem for file in sorted(here.glob("test_*.py")) if file.stem not in FOR_ALL]
+    found = [getattr(import_module(family), "CASES", {}) for family in families]
+    return {name: case for cases in found for name, case in cases.items()}
+
+
+FOR_ALL = "test_suite", "test_training"
+"""The tests that go through the cases."""
 
 
 def names() -> list[str]:
@@ -199,13 +131,6 @@ def composed(name: str, *overrides: str) -> "partial[Any]":
 def bound(name: str, setting: Mapping[str, Any]) -> Objective:
     """The objective, ready to use."""
     return bind(check(configured(name, **setting)), FACTS)
-
-
-def settled(name: str, setting: Mapping[str, Any]) -> Objective:
-    """The objective in float64 after one step of training, remembering no more from here on."""
-    objective = bound(name, setting).double()
-    objective(CASES[name].record())
-    return objective.eval()
 
 
 def rows(record: Record, chosen: Tensor) -> Record:

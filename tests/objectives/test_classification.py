@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from cases import Case, labelled
 from sklearn.metrics import log_loss
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,6 +17,19 @@ from objectives.classification import (
     mae,
 )
 from objectives.noise_robust import ldr
+
+CASES = {
+    "comp_sum": Case(labelled, ("logits",), settings=({}, {"tau": 1.0}, {"tau": 2.0})),
+    "crammer_singer": Case(
+        labelled,
+        ("logits",),
+        settings=({}, {"margin": 0.3}),
+    ),
+    "cross_entropy": Case(labelled, ("logits",)),
+    "focal": Case(labelled, ("logits",), settings=({}, {"gamma": 0.0}, {"gamma": 0.5})),
+    "gce": Case(labelled, ("logits",), settings=({}, {"q": 1.0})),
+    "mae": Case(labelled, ("logits",)),
+}
 
 
 def example(batch: int = 6, classes: int = 4) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import torch
-from cases import FACTS, labelled, views
+from cases import FACTS, Case, labelled, views
 
 from objectives.classification import cross_entropy
 from objectives.composite import Weighted
@@ -11,6 +11,26 @@ from objectives.contrastive import info_nce
 from objectives.errors import InputError
 from objectives.noise_robust import ALDR, ldr
 from objectives.objective import Objective, bind, check
+
+CASES = {
+    "weighted": Case(
+        labelled,
+        ("logits",),
+        settings=({}, {"weights": {"a": 2.0, "b": 0.5}}),
+        lacks={
+            "golden": "its terms have theirs",
+            "stackable": "its terms are bound before it",
+            "defaults": "it has no terms of its own",
+        },
+        on_task={
+            "cartpole": ("objective@terms.a=ppo", "objective@terms.b=ppo"),
+            "diabetes": ("objective@terms.a=mse", "objective@terms.b=mse"),
+            "friedman": ("objective@terms.a=mse", "objective@terms.b=huber"),
+            "gym": ("objective@terms.a=ppo", "objective@terms.b=reinforce"),
+            "pairs": ("objective@terms.a=dpo", "objective@terms.b=dpo"),
+        },
+    ),
+}
 
 
 def weighted(weights: dict[str, float], **terms: "partial[Any]") -> Objective:

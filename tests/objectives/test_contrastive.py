@@ -2,13 +2,18 @@ import math
 
 import pytest
 import torch
+from cases import Case, views
 from pytorch_metric_learning.losses import NTXentLoss
 from torch import Tensor
 
 from objectives.contrastive import info_nce
 
+CASES = {
+    "info_nce": Case(views, ("embeddings_1", "embeddings_2"), settings=({}, {"tau": 0.7})),
+}
 
-def views(pairs: int = 6, dim: int = 4) -> tuple[Tensor, Tensor]:
+
+def random_views(pairs: int = 6, dim: int = 4) -> tuple[Tensor, Tensor]:
     first, second = torch.randn(2, pairs, dim, dtype=torch.float64)
     return first.clone(), second.clone()
 
@@ -48,7 +53,7 @@ def test_equal_embeddings_give_log_of_all_others(pairs: int) -> None:
 
 
 def test_small_tau_is_a_hinge_on_the_hardest_negative() -> None:
-    first, second = views()
+    first, second = random_views()
     tau = 1e-5
     anchors = torch.nn.functional.normalize(torch.cat([first, second]), dim=-1)
     similarity = anchors @ anchors.T
@@ -60,13 +65,13 @@ def test_small_tau_is_a_hinge_on_the_hardest_negative() -> None:
 
 
 def test_swapped_views_swap_the_anchors() -> None:
-    first, second = views()
+    first, second = random_views()
     values, swapped = info_nce(first, second)[0], info_nce(second, first)[0]
     torch.testing.assert_close(swapped, values.roll(6))
 
 
 def test_invariant_to_length_and_rotation() -> None:
-    first, second = views()
+    first, second = random_views()
     values = info_nce(first, second)[0]
     rotation, _ = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64))
     stretched = info_nce(first * torch.rand(6, 1).add(0.5), 100 * second)[0]
@@ -76,7 +81,7 @@ def test_invariant_to_length_and_rotation() -> None:
 
 @pytest.mark.parametrize("tau", [0.07, 0.5, 2.0])
 def test_agrees_with_pytorch_metric_learning(tau: float) -> None:
-    pairs = [view.requires_grad_() for view in views()]
+    pairs = [view.requires_grad_() for view in random_views()]
     ours = info_nce(*pairs, tau=tau)[0].mean()
     theirs = NTXentLoss(temperature=tau)(torch.cat(pairs), torch.arange(6).repeat(2))
     torch.testing.assert_close(ours, theirs)

@@ -3,11 +3,36 @@ import math
 
 import pytest
 import torch
-from cases import GOLDEN
+from cases import GOLDEN, Case, labelled
 from torch import Tensor
 from torch.nn import functional as F
 
 from objectives.noise_robust import ALDR, ldr
+
+CASES = {
+    "aldr": Case(
+        labelled,
+        ("logits",),
+        settings=(
+            {},
+            {"tau": 0.3, "alpha": 1.2, "margin": 2.0},
+            {"tau": 0.5, "margin": 2.0, "normalize": True},
+        ),
+        lacks={
+            "golden": "its golden case is a sequence of steps",
+            "stackable": "its temperatures are made with its hyperparameters",
+        },
+    ),
+    "ldr": Case(
+        labelled,
+        ("logits",),
+        settings=(
+            {},
+            {"tau": 0.3, "margin": 2.0},
+            {"tau": 0.5, "margin": 2.0, "normalize": True},
+        ),
+    ),
+}
 
 
 def example(batch: int = 6, classes: int = 4) -> tuple[Tensor, Tensor]:

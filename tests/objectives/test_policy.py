@@ -3,10 +3,25 @@ import math
 
 import pytest
 import torch
-from cases import GOLDEN
+from cases import GOLDEN, Case, rollout
 from torch import Tensor
 
 from objectives.policy import ppo, reinforce
+
+CASES = {
+    "ppo": Case(
+        rollout,
+        ("logprobs", "values", "entropies"),
+        settings=({}, {"epsilon": 0.1, "value_weight": 0.0, "entropy_weight": 0.0}),
+    ),
+    "reinforce": Case(
+        rollout,
+        ("logprobs", "values", "entropies"),
+        settings=({}, {"value_weight": 0.0, "entropy_weight": 0.3}),
+        lacks={"golden": "its golden case is of scores, not of a rollout"},
+    ),
+}
+
 
 PLAIN = {"epsilon": 0.2, "value_weight": 0.0, "entropy_weight": 0.0}
 

@@ -3,12 +3,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cases import leaves, preference
+from cases import Case, leaves, preference
 from torch import Tensor
 from torch.nn import functional as F
 
 from objectives.objective import Objective
 from objectives.preference import dpo
+
+CASES = {
+    "dpo": Case(preference, ("chosen_logprobs", "rejected_logprobs"), settings=({}, {"beta": 0.7})),
+}
 
 
 def pairs(count: int = 8) -> tuple[Tensor, Tensor, Tensor, Tensor]:

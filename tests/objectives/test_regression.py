@@ -2,12 +2,31 @@ import math
 
 import pytest
 import torch
+from cases import Case, gaussian, predicted, quantiles
 from scipy.stats import norm
 from sklearn.metrics import mean_pinball_loss, mean_squared_error
 from torch import Tensor
 from torch.nn import functional as F
 
 from objectives.regression import gaussian_nll, huber, mse, quantile
+
+CASES = {
+    "gaussian_nll": Case(
+        gaussian,
+        ("predictions", "log_variances"),
+        lacks={"golden": "compared with torch and scipy"},
+    ),
+    "huber": Case(
+        predicted,
+        ("predictions",),
+        settings=({}, {"delta": 0.2}),
+        lacks={"golden": "compared with torch"},
+    ),
+    "mse": Case(
+        predicted, ("predictions",), lacks={"golden": "no code but torch's own to take it from"}
+    ),
+    "quantile": Case(quantiles, ("quantiles",), settings=({}, {"levels": [0.9, 0.2, 0.6]})),
+}
 
 
 def example(levels: int = 3) -> tuple[Tensor, Tensor]:

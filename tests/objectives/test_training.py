@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from cases import CASES
+from cases import cases
 
 from objectives.errors import InputError
 from objectives.records import Rollout
 from runner import catalogue
 from runner.build import Experiment
 from tasks.protocol import Batch
+
+CASES = cases()
 
 Built = Callable[..., Experiment]
 
