@@ -35,7 +35,7 @@ from runner.rundir import RunDir
 from runner.stop import StopSignal
 from runner.train import train
 from tasks.models.feedforward import cnn, mlp
-from tasks.protocol import epoch_order
+from tasks.sampling import epoch_order
 from tasks.vision.digits import digits
 from tasks.vision.images import ImageSet, Original, Split, image_set
 

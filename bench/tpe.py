@@ -39,7 +39,7 @@ def rows() -> list[Row]:
             Row(f"TPE: best of {trials} trials", Spread.of(mine), "nats"),
             Row(f"random search: best of {trials} trials", Spread.of(theirs), "nats"),
             Row(
-                f"TPE - random search, {trials} trials; TPE is better for {better} of {SEEDS} seeds",
+                f"difference after {trials} trials; TPE is better for {better} of {SEEDS} seeds",
                 Spread.of(differences),
                 "nats",
                 limit=0.0,

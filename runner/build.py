@@ -1,5 +1,6 @@
 """From a resolved config to the parts of a run, checked before any work."""
 
+import inspect
 import random
 import re
 from collections.abc import Mapping
@@ -93,6 +94,7 @@ def build(config: dict[str, Any], data: Any = None) -> Experiment:
     data = instantiated(config["task"], "data") if data is None else data
     seed_everything(settings.seed)
     facts = settings.model_dump() | {"data": data, "device": device}
+    facts |= chosen_sampler(config, protocol_factory)
     protocol: Protocol = made(fill(protocol_factory, facts | hyperparameters(objective)))
     model = made(fill(instantiated(config, "model"), protocol.facts)).to(device)
     if settings.compile:
@@ -138,6 +140,22 @@ def choose_protocol(config: Mapping[str, Any], objective: Factory) -> Factory:
         f"objective {title(objective)} needs {', '.join(needed)}; this task yields {offers}.\n"
         f"Objectives that fit it: {fit}."
     )
+
+
+def chosen_sampler(config: Mapping[str, Any], protocol: Factory) -> dict[str, Any]:
+    """The config's sampler for the protocol, where it has one.
+
+    Raises:
+        InputError: The protocol decides by itself which examples a batch holds.
+    """
+    if config.get("sampler") is None:
+        return {}
+    if "sampler" not in inspect.signature(protocol).parameters:
+        raise InputError(
+            f"sampler is given, but {title(protocol)} decides by itself what a batch holds; "
+            "leave sampler=... out for this task and objective."
+        )
+    return {"sampler": check(instantiated(config, "sampler"))}
 
 
 def instantiated(config: Mapping[str, Any], key: str) -> Any:

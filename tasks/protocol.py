@@ -10,9 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, Self
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from objectives.records import Record
 
@@ -77,24 +75,3 @@ class Protocol(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the state again."""
-
-
-def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
-    """A permutation that depends on seed and epoch alone."""
-    mixed = np.random.SeedSequence([seed, epoch]).generate_state(1)  # torch takes 32 bits of a seed
-    return torch.randperm(count, generator=torch.Generator().manual_seed(int(mixed[0])))
-
-
-def index_batches(
-    count: int,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    start: int,
-    device: torch.device | str = "cpu",
-    drop_last: bool = False,
-) -> tuple[Tensor, ...]:
-    """Shuffled index tensors of one epoch on a device, from batch number `start` on."""
-    order = epoch_order(count, seed, epoch)
-    whole = count - count % batch_size if drop_last else count
-    return order[:whole].to(device).split(batch_size)[start:]

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from objectives.records import Labelled
 from tasks.models.transformer import PADDING
 from tasks.nlp.text import TextSet
-from tasks.protocol import Batch, Monitor, Protocol, index_batches
+from tasks.protocol import Batch, Monitor, Protocol
+from tasks.sampling import MakeSampler, Shuffled
 
 EVALUATION_BATCH = 256
 
@@ -28,10 +29,17 @@ class TextClassification(Protocol):
     record = Labelled
     monitor = Monitor("accuracy", maximize=True)
 
-    def __init__(self, data: TextSet, batch_size: int, seed: int, device: torch.device):
+    def __init__(
+        self,
+        data: TextSet,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        sampler: MakeSampler = Shuffled,
+    ):
         self.data = data.to(device)
-        self.batch_size, self.seed, self.device = batch_size, seed, device
-        self.steps_per_epoch = -(-len(data.train) // batch_size)
+        self.sampler = sampler(self.data.train, batch_size, seed, device)
+        self.steps_per_epoch = self.sampler.steps_per_epoch
         self.facts = {
             "num_tokens": len(data.words),
             "context": data.train.tokens.shape[1],
@@ -43,9 +51,7 @@ class TextClassification(Protocol):
 
     def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[SentenceBatch]:
         train = self.data.train
-        for index in index_batches(
-            len(train), self.batch_size, self.seed, epoch, start, self.device
-        ):
+        for index in self.sampler.batches(epoch, start):
             yield SentenceBatch(trimmed(train.tokens[index]), train.labels[index], index)
 
     def __call__(self, model: nn.Module, batch: SentenceBatch) -> Labelled:

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from objectives.records import Labelled
 from tasks.nlp.characters import Characters
-from tasks.protocol import Batch, Monitor, Protocol, epoch_order, index_batches
+from tasks.protocol import Batch, Monitor, Protocol
+from tasks.sampling import epoch_order, index_batches
 
 EVALUATION_BATCH = 128
 

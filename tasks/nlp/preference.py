@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from objectives.records import Preference
 from tasks.nlp.pairs import Pairs, PairSet
-from tasks.protocol import Batch, Monitor, Protocol, index_batches
+from tasks.protocol import Batch, Monitor, Protocol
+from tasks.sampling import index_batches
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from objectives.records import Gaussian, Predicted, Quantiles
-from tasks.protocol import Batch, Monitor, Protocol, index_batches
+from tasks.protocol import Batch, Monitor, Protocol
 from tasks.regression.tables import Table
+from tasks.sampling import index_batches
 
 CENTRAL = 0.9
 """Probability of the interval whose coverage is shown for a normal distribution."""

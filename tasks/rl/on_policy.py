@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from objectives.domains import Count, Share, checked
 from objectives.records import Rollout
-from tasks.protocol import Batch, Monitor, Protocol, index_batches
+from tasks.protocol import Batch, Monitor, Protocol
 from tasks.rl.environments import Actors, Environment, Step
+from tasks.sampling import index_batches
 
 FIRST_SEED = {"val": 0, "test": 1_000_000, "train": 2_000_000}
 """Episodes of one split never share a seed with those of another."""

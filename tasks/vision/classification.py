@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from objectives.records import Labelled
-from tasks.protocol import Batch, Monitor, Protocol, index_batches
+from tasks.protocol import Batch, Monitor, Protocol
+from tasks.sampling import MakeSampler, Shuffled
 from tasks.vision.augmentation import Augment, Shape
 from tasks.vision.images import ImageSet
 
@@ -27,6 +28,7 @@ class Classification(Protocol):
 
     Args:
         augmentation: What is done to training images.
+        sampler: Which of them a batch holds.
     """
 
     record = Labelled
@@ -39,11 +41,12 @@ class Classification(Protocol):
         seed: int,
         device: torch.device,
         augmentation: Callable[[Shape], Augment],
+        sampler: MakeSampler = Shuffled,
     ):
         self.data = data.to(device)
         self.augment = augmentation(data.shape)
-        self.batch_size, self.seed, self.device = batch_size, seed, device
-        self.steps_per_epoch = -(-len(data.train) // batch_size)
+        self.sampler = sampler(self.data.train, batch_size, seed, device)
+        self.steps_per_epoch = self.sampler.steps_per_epoch
         self.facts = {
             "input_shape": data.shape,
             "num_outputs": data.num_classes,
@@ -53,9 +56,7 @@ class Classification(Protocol):
 
     def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Images]:
         train = self.data.train
-        for index in index_batches(
-            len(train), self.batch_size, self.seed, epoch, start, self.device
-        ):
+        for index in self.sampler.batches(epoch, start):
             images = self.augment(train.images[index])
             yield Images(self.data.normalized(images), train.labels[index], index)
 

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from objectives.domains import Count, checked
 from objectives.errors import InputError
 from objectives.records import Views
-from tasks.protocol import Batch, Monitor, Protocol, index_batches
+from tasks.protocol import Batch, Monitor, Protocol
+from tasks.sampling import index_batches
 from tasks.vision.augmentation import Augment, Shape
 from tasks.vision.images import ImageSet
 

@@ -1,7 +1,7 @@
 """What holds for every protocol: the order of its batches, its record, its evaluation."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import fields
 from typing import Any
 
@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from objectives.errors import InputError
 from objectives.records import field_names
 from runner.learner import Learner
-from tasks.protocol import Batch, epoch_order, index_batches
+from tasks.protocol import Batch
+from tasks.sampling import Sampler, epoch_order, index_batches
 
 Built = Callable[..., Any]
 
@@ -173,3 +175,29 @@ def test_index_batches(drop_last: bool, sizes: list[int]) -> None:
     assert torch.equal(torch.cat(batches), epoch_order(10, 0, 1)[: sum(sizes)])
     tail = list(index_batches(10, 4, seed=0, epoch=1, start=1, drop_last=drop_last))
     assert all(torch.equal(a, b) for a, b in zip(tail, batches[1:], strict=True))
+
+
+class Reversed(Sampler):
+    """The training set from its end on."""
+
+    def __init__(self, split: Sized, batch_size: int, seed: int, device: torch.device):
+        self.order = torch.arange(len(split), device=device).flip(0).split(batch_size)
+        self.steps_per_epoch = len(self.order)
+
+    def batches(self, epoch: int, start: int) -> Iterator[Tensor]:
+        return iter(self.order[start:])
+
+
+OWN = ["+sampler._target_=test_protocols.Reversed", "+sampler._partial_=true"]
+
+
+def test_the_config_may_choose_the_sampler(built: Built) -> None:
+    protocol = built("digits", *OWN).learner.protocol
+    batch = next(protocol.batches(None, epoch=0, start=1))
+    last = len(protocol.data.train) - 1
+    assert batch.index.tolist() == list(range(last - 16, last - 32, -1))
+
+
+def test_a_sampler_that_nothing_asks_is_refused(built: Built) -> None:
+    with pytest.raises(InputError, match="OnPolicy decides by itself what a batch holds"):
+        built("cartpole", *OWN)
