@@ -61,10 +61,11 @@ class Origin:
         if not self.hub:
             raise self.missing(data, "")
         reason = unreachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+        library = _library()
         if reason:
-            os.environ["HF_HUB_OFFLINE"] = "1"  # what was downloaded before is still found
+            _use_downloads_only()
         try:
-            return _library().load_dataset(self.hub)
+            return library.load_dataset(self.hub)
         except Exception as error:
             raise self.missing(data, reason or str(error)) from None
 
@@ -97,3 +98,10 @@ def _library() -> Any:
             "this data set is read by the datasets library: pip install 'runner[hub]'"
         ) from None
     return datasets
+
+
+def _use_downloads_only() -> None:
+    """Do not try for a minute; what was downloaded before is still found."""
+    from huggingface_hub import constants
+
+    constants.HF_HUB_OFFLINE = True  # the environment variable is read but once

@@ -212,7 +212,6 @@ def test_damaged_trec(tmp_path: Path) -> None:
 @pytest.mark.parametrize("read", [polarity, trec, sst2], ids=["polarity", "trec", "treebank"])
 def test_a_missing_set(tmp_path: Path, read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(InputError, match=r"(?s)is not here: there is no .*start with task=charlm"):
         read(str(tmp_path))
