@@ -93,6 +93,16 @@ class Preference(Record):
 
 
 @dataclass(frozen=True)
+class Distilled(Record):
+    """Class scores of a student and of a frozen teacher, and class labels."""
+
+    student_logits: Float[Tensor, "batch classes"]
+    teacher_logits: Float[Tensor, "batch classes"]
+    labels: Int[Tensor, " batch"]
+    index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
 class Rollout(Record):
     """Steps of an on-policy rollout, replayed under the current policy.
 

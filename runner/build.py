@@ -6,20 +6,24 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import hydra.utils
 import numpy as np
 import torch
 from hydra.errors import InstantiationException
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from objectives.errors import InputError
 from objectives.objective import bind, check, fill, hyperparameters, objective_fields, title
 from objectives.records import field_names
-from runner import catalogue
+from runner import catalogue, checkpoint
 from runner.algorithms.descent import Descent
 from runner.learner import Learner
+from runner.pretrained import config_of, descriptions, own_config
+from runner.rundir import run_directory
 from runner.settings import Settings
 from tasks.protocol import Monitor, Protocol
 
@@ -80,23 +84,26 @@ def check_all(configs: list[dict[str, Any]]) -> list[Monitor]:
     return monitors
 
 
-def build(config: dict[str, Any], data: Any = None) -> Experiment:
+def build(
+    config: dict[str, Any], data: Any = None, built_on: Mapping[str, Path] | None = None
+) -> Experiment:
     """Make every part of a run.
 
     Args:
         config: The config.
         data: What its `task.data` makes, where that is there already.
+        built_on: Directories of the finished runs that it builds on, by name; where they are not
+            given, untrained models stand for theirs, to see whether the rest can be made.
 
     Raises:
         InputError: Something in the config does not exist, fit or hold.
     """
-    settings, device, objective, protocol_factory = check_config(config)
+    settings, device, objective, factory = check_config(config)
     data = instantiated(config["task"], "data") if data is None else data
+    known = pretrained_models(config, data, built_on or {})
     seed_everything(settings.seed)
-    facts = settings.model_dump() | {"data": data, "device": device}
-    facts |= chosen_sampler(config, protocol_factory)
-    protocol: Protocol = made(fill(protocol_factory, facts | hyperparameters(objective)))
-    model = made(fill(instantiated(config, "model"), protocol.facts)).to(device)
+    protocol = make_protocol(config, objective, factory, data, known)
+    model = make_model(config, protocol, known.get("initial"))
     if settings.compile:
         model.compile()
     bound = bind(objective, protocol.facts).to(device)
@@ -117,6 +124,89 @@ def build(config: dict[str, Any], data: Any = None) -> Experiment:
     algorithm = made(check(instantiated(config, "algorithm")), learner)
     protocol.prepare(model)
     return Experiment(settings, learner, algorithm, schedule, total_steps)
+
+
+def make_protocol(
+    config: dict[str, Any],
+    objective: Factory,
+    factory: Factory,
+    data: Any,
+    known: Mapping[str, Any],
+) -> Protocol:
+    """The protocol, with what it asks for by name."""
+    facts = Settings.of(config).model_dump() | {"data": data, **known}
+    facts |= {"device": find_device(config["device"])} | chosen_sampler(config, factory)
+    protocol: Protocol = made(fill(factory, facts | hyperparameters(objective)))
+    return protocol
+
+
+def make_model(
+    config: dict[str, Any], protocol: Protocol, initial: nn.Module | None = None
+) -> nn.Module:
+    """The model, from where another one has got to where there is such.
+
+    Raises:
+        InputError: The other one is of another kind.
+    """
+    model: nn.Module = made(fill(instantiated(config, "model"), protocol.facts))
+    if initial is not None:
+        restore(model, initial.state_dict())
+    return model.to(find_device(config["device"]))
+
+
+def pretrained_models(
+    config: dict[str, Any], data: Any, built_on: Mapping[str, Path]
+) -> dict[str, nn.Module]:
+    """The models that a run builds on, by name: frozen, in evaluation mode.
+
+    Raises:
+        InputError: One cannot be made, or does not fit the task.
+    """
+    found: dict[str, nn.Module] = {}
+    for name, described in descriptions(config).items():
+        try:
+            model = pretrained_model(config, described, data, built_on.get(name))
+        except InputError as error:
+            given = name if isinstance(described, Mapping) else f"{name}={described}"
+            raise InputError(f"{given} cannot be built on: {error}") from None
+        found[name] = model.to(find_device(config["device"])).eval().requires_grad_(False)
+    return found
+
+
+def pretrained_model(config: dict[str, Any], described: Any, data: Any, run: Path | None) -> Any:
+    """A model from its description, or from the directory of a run or a function named instead."""
+    if isinstance(described, Mapping):
+        return trained_model(own_config(config, described), data, run)
+    if found := run_directory(described):
+        return trained_model(own_config(config, config_of(found)), data, found)
+    try:
+        return made(partial(hydra.utils.get_method(str(described))))
+    except (ImportError, ValueError) as error:
+        raise InputError("it is neither the directory of a finished run nor a function.") from error
+
+
+def trained_model(config: dict[str, Any], data: Any, run: Path | None) -> nn.Module:
+    """The model of a config, as its run has left it where one is given."""
+    _, _, objective, factory = check_config(config)
+    known = pretrained_models(config, data, {})
+    seed_everything(config["seed"])
+    model = make_model(config, make_protocol(config, objective, factory, data, known))
+    if run is not None:
+        restore(model, checkpoint.model_state(run / "checkpoint.pt"))
+    return model
+
+
+def restore(model: nn.Module, state: Mapping[str, Any]) -> None:
+    """Give a model the weights of another.
+
+    Raises:
+        InputError: They do not fit.
+    """
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        said = str(error).splitlines()[-1].strip()
+        raise InputError(f"the weights do not fit the model: {said}") from None
 
 
 def choose_protocol(config: Mapping[str, Any], objective: Factory) -> Factory:

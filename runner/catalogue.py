@@ -1,6 +1,7 @@
 """What there is to run, read from YAML and syntax trees: nothing heavy is imported."""
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -173,8 +174,9 @@ def _fields_of_record(protocol: str) -> set[str]:
     """The fields of the record that a protocol class names in `record = ...`."""
     node = definition(protocol)
     for statement in node.body if isinstance(node, ast.ClassDef) else []:
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "record":
-            return _members(f"objectives.records.{ast.unparse(statement.value)}")
+        if re.match(r"record( = |: )", ast.unparse(statement)):
+            name = ast.unparse(statement).rpartition(" = ")[2]
+            return _members(f"objectives.records.{name}")
     raise InputError(f"{protocol} is no protocol class with a record of its own.")
 
 

@@ -2,17 +2,19 @@
 
 import random
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
 
 from objectives.errors import InputError
-from runner.build import Experiment
 from runner.rundir import write_whole
 
+if TYPE_CHECKING:
+    from runner.build import Experiment
 
-def save(path: Path, experiment: Experiment, progress: dict[str, Any]) -> None:
+
+def save(path: Path, experiment: "Experiment", progress: dict[str, Any]) -> None:
     """Write a checkpoint whole or not at all; the one before it stays until then."""
     parts = {name: part.state_dict() for name, part in _stateful(experiment).items()}
     state = {**parts, "progress": progress, "random": random_state()}
@@ -28,7 +30,7 @@ def _write(state: dict[str, Any], file: BinaryIO) -> None:
         raise
 
 
-def load(path: Path, experiment: Experiment) -> dict[str, Any] | None:
+def load(path: Path, experiment: "Experiment") -> dict[str, Any] | None:
     """Restore a checkpoint; returns its progress, or None where there is none.
 
     Raises:
@@ -36,12 +38,7 @@ def load(path: Path, experiment: Experiment) -> dict[str, Any] | None:
     """
     if not path.exists():
         return None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(
-            f"{path} is damaged ({error}); delete it to start this run anew."
-        ) from None
+    state = _read(path)
     for name, part in _stateful(experiment).items():
         part.load_state_dict(state[name])
     set_random_state(state["random"])
@@ -49,6 +46,29 @@ def load(path: Path, experiment: Experiment) -> dict[str, Any] | None:
     device = experiment.learner.device
     progress["window"] = [{n: v.to(device) for n, v in m.items()} for m in progress["window"]]
     return progress
+
+
+def model_state(path: Path) -> dict[str, Any]:
+    """The weights of a finished run's model: the best where it kept that one.
+
+    Raises:
+        InputError: The file is not there, or cannot be read as a checkpoint.
+    """
+    if not path.exists():
+        raise InputError(f"{path} is missing: the run that it belongs to has not been finished.")
+    state = _read(path)
+    weights: dict[str, Any] = state["progress"]["best_model"] or state["model"]
+    return weights
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(
+            f"{path} is damaged ({error}); delete it to start this run anew."
+        ) from None
+    return state
 
 
 def random_state() -> dict[str, Any]:
@@ -73,7 +93,7 @@ def set_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all([generator.cpu() for generator in state["cuda"]])
 
 
-def _stateful(experiment: Experiment) -> dict[str, Any]:
+def _stateful(experiment: "Experiment") -> dict[str, Any]:
     learner = experiment.learner
     parts = {
         "model": learner.model,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from objectives.errors import InputError
+from runner.rundir import run_directory, write_whole
 
 OURS = {"objectives", "tasks", "runner", "sweeps"}
 """Packages whose source counts even where they are installed."""
@@ -68,16 +69,25 @@ def canonical(value: Any) -> Any:
 
 
 def data_files(value: Any) -> Iterator[str]:
-    """Every pattern under a key `files` in a config."""
+    """Every pattern under a key `files` in a config, and the weights of runs that it builds on."""
     if isinstance(value, Mapping):
         yield from value.get("files", [])
+        runs = map(run_directory, built_on(value))
+        yield from (str(run.absolute() / "checkpoint.pt") for run in runs if run)
         for item in value.values():
             yield from data_files(item)
 
 
+def built_on(part: Mapping[str, Any]) -> Iterator[str]:
+    """What names a pretrained model, by a path or a function, in a config or a term of one."""
+    named = (part.get(name) for name in ("initial", *(part.get("builds_on") or ())))
+    yield from (name for name in named if isinstance(name, str))
+
+
 def targets(value: Any) -> Iterator[str]:
-    """Every `_target_` in a config."""
+    """Every `_target_` in a config, and the functions that make models which it builds on."""
     if isinstance(value, Mapping):
+        yield from (name for name in built_on(value) if not run_directory(name))
         if isinstance(value.get("_target_"), str):
             yield value["_target_"]
         for item in value.values():
@@ -270,6 +280,4 @@ def _read_cache(file: Path | None) -> dict[str, str]:
 
 def _write_cache(file: Path | None, known: dict[str, str]) -> None:
     if file and file.parent.is_dir() and known != _read_cache(file):
-        from runner.rundir import write_whole
-
         write_whole(file, json.dumps(known))

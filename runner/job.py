@@ -1,6 +1,7 @@
 """One job: a composed config, its identity, and its execution in a run directory."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +16,17 @@ from runner.catalogue import YAML
 from runner.console import console
 from runner.identity import data_digest, source_digest, targets
 from runner.identity import signature as sign
-from runner.rundir import RunDir, State, write_whole
+from runner.pretrained import descriptions, own_choices, own_config
+from runner.rundir import Busy, Interrupted, RunDir, State, write_whole
 
 PLACES = {"root", "data", "tracking", "device"}
 """Settings that say where a run happens; its name leaves them out."""
 
 PLACEHOLDERS = {"root": "<root>", "data": "<data>"}
 """What stands for paths in a config that says what a run means."""
+
+LOOK = 0.5
+"""Seconds between two looks at a run that another process is at."""
 
 FINGERPRINTS = ".fingerprints.json"
 """Hashes of data files, kept beside the runs."""
@@ -57,6 +62,7 @@ class Job:
         code: Digest of the source that it uses.
         targets: The dotted names that the config instantiates.
         seed: Its seed.
+        builds_on: Names of the runs that its config describes, to be done before it.
     """
 
     compose: Callable[[], Composed]
@@ -67,6 +73,7 @@ class Job:
     code: str
     targets: tuple[str, ...]
     seed: int
+    builds_on: tuple[str, ...]
 
     @classmethod
     def made(
@@ -90,6 +97,7 @@ class Job:
             source_digest(used),
             used,
             config["seed"],
+            tuple(name for name, one in descriptions(config).items() if isinstance(one, Mapping)),
         )
 
     @classmethod
@@ -128,6 +136,23 @@ class Job:
     def directory(self) -> RunDir:
         """Where the run is, or would be."""
         return RunDir(self.runs / self.signature)
+
+    def prerequisites(self) -> dict[str, "Job"]:
+        """The runs that it builds on, by name."""
+        return {name: self._described(name) for name in self.builds_on}
+
+    def _described(self, name: str) -> "Job":
+        def compose() -> Composed:
+            composed = self.compose()
+            config, neutral = (
+                own_config(one, descriptions(one)[name])
+                for one in (composed.config, composed.neutral)
+            )
+            return Composed(config, neutral)
+
+        own = dict(own_choices(self.choices, name))
+        words = [w.removeprefix(f"{name}.") for w in self.overrides if w.startswith(f"{name}.")]
+        return Job.made(compose, {**self.choices, **own}, [f"model={own['model']}", *words])
 
     def is_done(self) -> bool:
         """Whether the run has finished before."""
@@ -203,8 +228,8 @@ def execute(job: Job) -> dict[str, float]:
         InputError: Bad input, found before any work.
     """
     if job.is_done():
-        finished: dict[str, float] = job.directory.status["metrics"]
-        return finished
+        found: dict[str, float] = job.directory.status["metrics"]
+        return found
     config = job.config
     from runner.build import build
     from runner.display import display_on
@@ -212,7 +237,11 @@ def execute(job: Job) -> dict[str, float]:
     from runner.stop import StopSignal
     from runner.train import train
 
-    experiment = build(config)
+    before = job.prerequisites()
+    if not all(other.is_done() for other in before.values()):
+        build(config)  # bad input is found before any work
+    built_on = {name: finished(other) for name, other in before.items()}
+    experiment = build(config, built_on=built_on)
     run = job.plan()
     with (
         logging_to(run.path / "log.txt"),
@@ -225,6 +254,36 @@ def execute(job: Job) -> dict[str, float]:
         monitor = experiment.learner.protocol.monitor
         run.finish(metrics, monitor=monitor._asdict())
     return metrics
+
+
+def finished(job: Job) -> Path:
+    """The directory of a run once it is done: it is run here, unless another process is at it.
+
+    Raises:
+        Interrupted: Someone asked to stop.
+    """
+    while not job.is_done():
+        console.print(f"first {job.name}  {job.directory.path}")
+        try:
+            execute(job)
+        except Busy:
+            wait_for(job.directory)
+    return job.directory.path
+
+
+def wait_for(run: RunDir) -> None:
+    """Wait until no process is at work on a run.
+
+    Raises:
+        Interrupted: Someone asked to stop.
+    """
+    from runner.stop import StopSignal
+
+    with StopSignal() as stop:
+        while run.is_locked():
+            if stop.requested:
+                raise Interrupted(f"stopped by {stop.requested} while waiting for {run.path}")
+            time.sleep(LOOK)
 
 
 def outcome(name: str, run: RunDir) -> str:

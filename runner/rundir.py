@@ -81,6 +81,10 @@ class Interrupted(BaseException):
     """The run was asked to stop; it left a checkpoint."""
 
 
+class Busy(InputError):
+    """Another process is at work on the run."""
+
+
 class RunDir:
     """One run's directory.
 
@@ -173,16 +177,16 @@ class RunDir:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{self.path} is being written by another process.") from None
+            raise Busy(f"{self.path} is being written by another process.") from None
         if self._is_alive_elsewhere():
-            raise InputError(f"{self.path} is being written by a process on another host.")
+            raise Busy(f"{self.path} is being written by a process on another host.")
 
     @contextmanager
     def attempt(self) -> Iterator["Events"]:
         """Hold the lock, run, and leave an exit record whatever happens.
 
         Raises:
-            InputError: Another process is at work on this run.
+            Busy: Another process is at work on this run.
         """
         with (self.path / "lock").open("w") as lock:
             self._hold(lock)
@@ -372,3 +376,11 @@ def all_runs(root: Path) -> list[RunDir]:
     """Every run under a root, oldest first."""
     found = (root / "runs").glob("*/run.json")
     return [RunDir(file.parent) for file in sorted(found, key=lambda file: file.stat().st_mtime)]
+
+
+def run_directory(described: Any) -> Path | None:
+    """The run that a path names, by its directory or its checkpoint; None where it names none."""
+    if not isinstance(described, str):
+        return None
+    path = Path(described).parent if described.endswith("/checkpoint.pt") else Path(described)
+    return path if (path / "config.yaml").is_file() else None

@@ -82,8 +82,10 @@ def carry_out(
     waited = True
     if waiting:
         jobs[0].check_root()
+        before = prerequisites(waiting)
+        begun = partial(planned, folder, jobs, before, arguments)
         with following(jobs[0].config):
-            waited = run(launcher, waiting, folder, partial(planned, folder, jobs, arguments))
+            waited = run(launcher, [*before, *waiting], folder, begun)
     statuses = [job.directory.status for job in jobs]
     if not waited:
         say_detached(folder)
@@ -162,9 +164,11 @@ def run(launcher: Launcher, jobs: list[Job], folder: SweepDir, begun: Begun) -> 
 
 
 @contextmanager
-def planned(folder: SweepDir, jobs: list[Job], arguments: list[str]) -> Iterator[None]:
+def planned(
+    folder: SweepDir, jobs: list[Job], before: list[Job], arguments: list[str]
+) -> Iterator[None]:
     """Write down what is to be run, and be the one who runs it."""
-    for job in jobs:
+    for job in (*before, *jobs):
         job.plan()
     folder.plan([job.signature for job in jobs], arguments)
     with folder.held():
@@ -187,6 +191,13 @@ def covering(jobs: list[Job]) -> list[Job]:
             chosen.append(job)
             known |= values | {""}
     return chosen
+
+
+def prerequisites(jobs: list[Job]) -> list[Job]:
+    """The runs that jobs build on and that are not done, each once, the first to run first."""
+    direct = distinct([one for job in jobs for one in job.prerequisites().values()])
+    found = distinct([*(prerequisites(direct) if direct else []), *direct])
+    return [job for job in found if not job.is_done()]
 
 
 def distinct(jobs: list[Job]) -> list[Job]:

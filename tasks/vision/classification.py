@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from objectives.records import Labelled
+from objectives.records import Labelled, Record
 from tasks.protocol import Batch, Monitor, Protocol
 from tasks.sampling import MakeSampler, Shuffled
 from tasks.vision.augmentation import Augment, Shape
@@ -31,7 +32,7 @@ class Classification(Protocol):
         sampler: Which of them a batch holds.
     """
 
-    record = Labelled
+    record: ClassVar[type[Record]] = Labelled
     monitor = Monitor("accuracy", maximize=True)
 
     def __init__(
@@ -60,7 +61,7 @@ class Classification(Protocol):
             images = self.augment(train.images[index])
             yield Images(self.data.normalized(images), train.labels[index], index)
 
-    def __call__(self, model: nn.Module, batch: Images) -> Labelled:
+    def __call__(self, model: nn.Module, batch: Images) -> Record:
         return Labelled(model(batch.inputs), batch.labels, batch.index)
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
