@@ -10,7 +10,7 @@ from click.shell_completion import (
 
 from runner.catalogue import CONF, Option, options
 
-NESTED = {"hydra"}
+NESTED = {"hydra", "pretrained"}
 
 
 def candidates(given: list[str], incomplete: str) -> list[str]:

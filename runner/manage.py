@@ -30,6 +30,9 @@ WAITING = {State.PLANNED, State.INTERRUPTED}
 SHOWN = 20
 """Most jobs of a kind in a listing."""
 
+BEST = 5
+"""Runs of a search that are shown with their values."""
+
 OUTPUTS = ("log.txt", "output.txt")
 
 
@@ -105,12 +108,26 @@ def print_sweep(sweep: SweepDir) -> None:
         console.print("run by process {} on {}".format(*coordinator))
     running = [member.directory for member in found if member.state == State.RUNNING]
     console.print(jobs_table(counts(sweep, found), running[:SHOWN]))
+    for line in best_so_far(sweep, found):
+        console.print(line, markup=False)
     for member in [m for m in found if m.state in {State.FAILED, State.INTERRUPTED}][:SHOWN]:
         console.print(
             f"{member.state}: {member.name}  {member.directory.status.get('reason', '')}\n"
             f"  {member.directory.path / OUTPUTS[0]}",
             markup=False,
         )
+
+
+def best_so_far(sweep: SweepDir, found: Iterable[Member]) -> Iterator[str]:
+    """The best runs of a search, by the first metric that it goes by."""
+    search = sweep.manifest.get("search")
+    if not search:
+        return
+    metric, direction = search["metrics"][0], search["directions"][0]
+    values = [(m.directory.status.get("metrics", {}).get(metric), m.name) for m in found]
+    known = [(value, name) for value, name in values if value is not None]
+    for value, name in sorted(known, reverse=direction == "maximize")[:BEST]:
+        yield f"{metric} {value:.4g}  {name}"
 
 
 def counts(sweep: SweepDir, found: list[Member]) -> str:

@@ -75,6 +75,12 @@ class SweepDir:
         return not self.manifest.get("search") or (self.path / ANSWER).exists()
 
     @property
+    def answered(self) -> float:
+        """When a search last had an answer; 0 where none has."""
+        file = self.path / ANSWER
+        return file.stat().st_mtime if file.exists() else 0.0
+
+    @property
     def manifest(self) -> dict[str, Any]:
         """What was noted: id, created, overrides, members; `search` where more are to come."""
         return read_json(self.path / "manifest.json")

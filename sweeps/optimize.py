@@ -137,7 +137,8 @@ def stream(
         with console.status("checking"):
             monitors = executor.check([job.config for job in corners])
         goal = goal_of(request, monitors)
-        folder.plan([], arguments, search=True)
+        judged = {"metrics": goal.metrics, "directions": goal.directions}
+        folder.plan([], arguments, search=judged)
         with folder.held():
             (folder.path / ANSWER).unlink(missing_ok=True)
             study = open_study(folder.path, candidates, goal, request, folder.path.name)

@@ -97,7 +97,7 @@ class Store:
             if not record:
                 tags = {"runner.sweep": str(folder)}
                 sweep = self._create_parent(members, " ".join(manifest["overrides"]), tags)
-                record = {"run_id": sweep, "settings": {}, "open": True}
+                record = {"run_id": sweep, "settings": {}}
             for setting, seeds in _by_setting(members).items():
                 if len(seeds) > 1 and setting not in record["settings"]:
                     tags = {PARENT: record["run_id"], "runner.first_seed": seeds[0].path.name}
@@ -109,11 +109,15 @@ class Store:
         return parents
 
     def close_sweeps(self) -> None:
-        """Give a setting whose seeds are all done their mean metrics; end finished sweeps."""
+        """Give a setting whose seeds are all done their mean metrics; end finished sweeps.
+
+        A search that has been extended is ended again, with what it has found by then.
+        """
         for folder, _, members in self._sweeps():
-            record = tracking_record(folder, self.uri)
-            complete = SweepDir(folder).is_complete
-            if not record.get("open") or not complete or any(m.state not in ENDED for m in members):
+            record, sweep = tracking_record(folder, self.uri), SweepDir(folder)
+            stamp = [len(members), sweep.answered]
+            over = sweep.is_complete and all(member.state in ENDED for member in members)
+            if not record or record.get("closed") == stamp or not over:
                 continue
             for setting, seeds in _by_setting(members).items():
                 if run_id := record["settings"].get(setting):
@@ -122,7 +126,7 @@ class Store:
             for artifact in (folder / ANSWERS).glob("*"):
                 self.client.log_artifact(record["run_id"], str(artifact))
             self.client.set_terminated(record["run_id"])
-            self._save(folder, record | {"open": False})
+            self._save(folder, record | {"closed": stamp})
 
     def _sweeps(self) -> Iterator[tuple[Path, Record, list[RunDir]]]:
         for file in sorted((self.root / "sweeps").glob("*/manifest.json")):

@@ -125,6 +125,16 @@ def test_a_job_is_cancelled_and_not_tried_again(command, root, under_way):
     assert first.state is State.INTERRUPTED
 
 
+def test_a_search_shows_its_best_runs(command, root):
+    words = ("task=digits", "objective=ldr", "steps=2", "hydra/launcher=basic")
+    command(*words, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "-m")
+    values = [run.status["metrics"]["val/accuracy"] for run in all_runs(root)]
+    (sweep,) = all_sweeps(root)
+    said = command("status", sweep.path.name).out
+    shown = [line.split()[1] for line in said.splitlines() if line.startswith("val/accuracy")]
+    assert shown == [f"{value:.4g}" for value in sorted(values, reverse=True)[:5]]
+
+
 def test_a_second_coordinator_is_turned_away(tmp_path):
     sweep = SweepDir.of(tmp_path, ["a"])
     sweep.plan(["a"], [])

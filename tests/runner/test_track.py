@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from runner.rundir import RunDir, write_whole
+from runner.sweepdir import SweepDir
 from runner.track.follow import has_news, store_uri
 from runner.track.store import replay
 
@@ -168,6 +169,21 @@ def test_a_sweep_is_the_parent_of_settings_and_these_of_seeds(client, uri, tmp_p
     }
     assert runs["digits ldr tau=1"].data.metrics == {"test/accuracy": 1.0}  # mean of 0.5 and 1.5
     assert Counter(run.info.status for run in runs.values()) == {"FINISHED": 5}
+
+
+def test_a_search_that_was_extended_has_its_new_answer(client, uri, tmp_path):
+    folder = SweepDir(tmp_path / "sweeps" / "s")
+    folder.plan([], ["tau=interval(0,1)"], search={"metrics": ["a"], "directions": ["maximize"]})
+    (folder.path / "answer").mkdir()
+    for signature in ("a", "b"):
+        finish(planned(tmp_path, signature, f"digits ldr tau={signature}"), [1.0])
+        folder.add([signature])
+        (folder.path / "answer" / "best.yaml").write_text(f"best: {signature}")
+        (folder.path / "answer.json").write_text("{}")
+        replay(tmp_path, uri)
+        (parent,) = [run for run in all_runs(client) if "runner.sweep" in run.data.tags]
+        file = client.download_artifacts(parent.info.run_id, "best.yaml", str(tmp_path))
+        assert Path(file).read_text() == f"best: {signature}"
 
 
 def test_a_store_that_is_down_changes_nothing_for_the_run(command, root):

@@ -15,10 +15,21 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
 from runner.cli import main
-from runner.rundir import all_runs
+from runner.rundir import State, all_runs
 from runner.sweepdir import all_sweeps
 
-SAMPLERS = ["tpe", "motpe", "random", "nsgaii", "nsgaiii", "qmc", "brute_force", "grid"]
+SAMPLERS = [
+    "tpe",
+    "gp",
+    "cmaes",
+    "motpe",
+    "random",
+    "nsgaii",
+    "nsgaiii",
+    "qmc",
+    "brute_force",
+    "grid",
+]
 
 
 def search(folder, function, *words: str, **config):
@@ -207,6 +218,21 @@ def test_seeds_are_replicates_and_spaces_conditional(monkeypatch, capsys, tmp_pa
         pair = [r.status["metrics"]["val/accuracy"] for r in mine if f"={value}" in r.run["name"]]
         assert trial.value == pytest.approx(sum(pair) / 2)
     assert "seed=0,1 -m" in answer(tmp_path)["best"][0]["command"]
+
+
+def test_a_hopeless_trial_is_given_up_with_all_its_seeds(monkeypatch, capsys, tmp_path):
+    words = (
+        "objective=ldr lr=choice(0.05,1e-9) seed=0,1,2 steps=1500 evaluate_every=0.2 optimizer=sgd "
+        "hydra/sweeper/sampler=grid hydra.sweeper.n_trials=2 hydra.sweeper.n_jobs=1 "
+        "hydra/sweeper/pruner=threshold hydra.sweeper.pruner.lower=0.5 "
+        "hydra.sweeper.pruner.n_warmup_steps=10 hydra/launcher=local"
+    )
+    run(monkeypatch, capsys, tmp_path, words)
+    (sweep,) = all_sweeps(tmp_path)
+    states = {trial.params["lr"]: trial.state.name for trial in trials_of(sweep.path)}
+    assert states == {0.05: "COMPLETE", 1e-9: "PRUNED"}
+    hopeless = [run for run in sweep.members() if "lr=1e-09" in run.run["name"]]
+    assert [run.state for run in hopeless] == [State.PRUNED] * 3
 
 
 def test_edited_code_is_another_study(monkeypatch, capsys, tmp_path):
