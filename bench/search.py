@@ -7,7 +7,8 @@ directory planned, told to the journal; less what the executor takes, which writ
 Optuna alone asks and tells as many, with the same sampler and journal.
 
 Slots: trials that sleep a second, eight at once, in the ratio of the wall time to the ideal, the
-start of the command left out: as runs of ours on the pool, and as Optuna's own threads.
+start of the command left out: as runs of ours on the pool, as Optuna's own threads, and as trials of
+Ray Tune where that is installed (pip install 'ray[tune]'), which are processes as ours are.
 """
 
 import itertools
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import optuna
@@ -176,6 +178,29 @@ def sleeping_threads() -> float:
         return timed(lambda: study.optimize(sleep, n_trials=SLEEPERS, n_jobs=SLOTS))
 
 
+def sleeping_ray() -> float:
+    """Wall time of sleeping trials of Ray Tune, to the ideal."""
+    import ray
+    from ray import tune
+
+    def sleep(_: object) -> dict[str, float]:
+        time.sleep(SECONDS)
+        return {"loss": 0.5}
+
+    def tuned(count: int) -> object:
+        space = {"tau": tune.loguniform(0.05, 5), "lr": tune.loguniform(0.001, 0.1)}
+        many = tune.TuneConfig(num_samples=count, metric="loss", mode="min")
+        run = tune.RunConfig(verbose=0, storage_path=folder)
+        return tune.Tuner(sleep, param_space=space, tune_config=many, run_config=run).fit()
+
+    with tempfile.TemporaryDirectory() as folder:
+        ray.init(num_cpus=SLOTS, include_dashboard=False, log_to_driver=False)
+        tuned(SLOTS)  # until its processes are warm
+        ratio = timed(lambda: tuned(SLEEPERS))
+        ray.shutdown()
+    return ratio
+
+
 def timed(action: Callable[[], object]) -> float:
     start = time.perf_counter()
     action()
@@ -202,6 +227,8 @@ def rows() -> list[Row]:
     found.append(Row("memory", Spread.of([memory("VmHWM") / 1e6]), "MB"))
     found.append(Row("200 trials of a second, ours / ideal", Spread.of([sleeping_runs()])))
     found.append(Row("200 trials of a second, Optuna / ideal", Spread.of([sleeping_threads()])))
+    if find_spec("ray"):
+        found.append(Row("200 trials of a second, Ray Tune / ideal", Spread.of([sleeping_ray()])))
     return found
 
 
