@@ -7,7 +7,7 @@ directory planned, told to the journal; less what the executor takes, which writ
 Optuna alone asks and tells as many, with the same sampler and journal.
 
 Slots: trials that sleep a second, eight at once, in the ratio of the wall time to the ideal, the
-start of the command left out: as runs of ours on the pool, as Optuna's own threads, and as trials of
+start of the command left out: as runs of ours on the pool, as Optuna's own threads, and as those of
 Ray Tune where that is installed (pip install 'ray[tune]'), which are processes as ours are.
 """
 
