@@ -3,7 +3,7 @@
 import json
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ SHOWN = 10
 """Most trials of a front in the printed table."""
 
 DPI = 120
+
+OF_VALUES = "optimization_history", "slice", "contour"
+"""Plots that have an axis for the value, and a name for it."""
 
 PANEL = 3.5
 """Inches of a panel of the contour plot, which has one for each pair of parameters."""
@@ -109,13 +112,14 @@ def plots(study: Study, folder: Path) -> None:
     if not several and len(importances(study)) > 1:
         names += ["param_importances", "contour"]
     for name in names:
+        named = {"target_name": study.goal.metrics[0]} if name in OF_VALUES else {}
         try:
-            draw(study.optuna, name, folder)
+            draw(study.optuna, name, folder, named)
         except (ValueError, RuntimeError) as error:
             console.print(f"no plot {name}: {error}")
 
 
-def draw(study: optuna.Study, name: str, folder: Path) -> None:
+def draw(study: optuna.Study, name: str, folder: Path, named: Mapping[str, str]) -> None:
     """One plot: plotly's as a page of its own, matplotlib's as a picture."""
     import matplotlib as mpl
 
@@ -126,9 +130,9 @@ def draw(study: optuna.Study, name: str, folder: Path) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        page = getattr(visualization, f"plot_{name}")(study)
+        page = getattr(visualization, f"plot_{name}")(study, **named)
         page.write_html(folder / f"{name}.html", include_plotlyjs=True)
-        getattr(pictures, f"plot_{name}")(study)
+        getattr(pictures, f"plot_{name}")(study, **named)
         figure = pyplot.gcf()
         if name == "contour":
             across = PANEL * math.sqrt(len(figure.axes))
