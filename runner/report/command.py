@@ -36,6 +36,9 @@ def report(given: Sequence[str], form: str = "", metrics: Sequence[str] = ()) ->
     root = Path(places(tuple(word for word in given if "=" in word))["root"])
     sys.path.insert(0, str(Path.cwd()))  # a user's own source counts as it does for a run
     selection = select(root, words)
+    if selection.unreadable:
+        names = ", ".join(selection.unreadable)
+        click.echo(f"left out, since they cannot be read: {names}", err=True)
     made = Report.of(selection.name, settings(selection.runs, is_current))
     if form:
         click.echo(FORMATS[form](made), nl=False)

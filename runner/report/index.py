@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +90,11 @@ def read_runs(root: Path) -> list[Run]:
         rows = [(name, stamps[name], json.dumps(vars(run))) for name, run in fresh.items()]
         _save(folder / FILE, rows, gone)
     return [_alive(folder, found[name]) for name in sorted(found)]
+
+
+def unreadable(root: Path, runs: Iterable[Run]) -> list[str]:
+    """Run directories that are not among the runs that could be read."""
+    return sorted({name for name, _ in _stamps(root / "runs")} - {run.signature for run in runs})
 
 
 def _stamps(folder: Path) -> Iterator[tuple[str, str]]:

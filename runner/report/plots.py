@@ -134,8 +134,11 @@ def _panels(name: str, title: str, found: Sequence[Contest], draw: Draw) -> Plot
         explained |= _explain(panel, explained)
     for panel in grid[len(shown) :]:
         panel.set_visible(False)
-    left_out = f" (the first {PANELS} of {len(found)} tasks)" if len(found) > PANELS else ""
-    return Plot(name, title + left_out, _png(figure))
+    return Plot(name, title + _left_out(found), _png(figure))
+
+
+def _left_out(found: Sequence[Contest]) -> str:
+    return f" (the first {PANELS} of {len(found)} tasks)" if len(found) > PANELS else ""
 
 
 def _explain(panel: Axes, known: set[str]) -> set[str]:
@@ -242,7 +245,8 @@ def safe(text: str) -> str:
 
 
 def _heat_map(found: Sequence[Contest]) -> Plot:
-    shown = [contest for contest in found if contest.latest][:PANELS]
+    current = [contest for contest in found if contest.latest]
+    shown = current[:PANELS]
     names = sorted({objective for contest in shown for objective in contest.best})
     cells = [
         [c.best[n].spread(f"test/{c.metric}") if n in c.best else NOTHING for c in shown]
@@ -269,7 +273,7 @@ def _heat_map(found: Sequence[Contest]) -> Plot:
         "Objective × task: test metric of the best setting, mean ± 95 % interval; in a column, "
         "bright is better"
     )
-    return Plot("objective_task", title, _png(figure))
+    return Plot("objective_task", title + _left_out(current), _png(figure))
 
 
 def scaled(values: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from objectives.errors import InputError
-from runner.report.index import Run, read_runs
+from runner.report.index import Run, read_runs, unreadable
 from runner.sweepdir import SweepDir, all_sweeps
 
 KINDS = ("task", "objective", "experiment")
@@ -19,11 +19,13 @@ class Selection:
         runs: The runs.
         name: What they are.
         folder: Where the report goes.
+        unreadable: Run directories of which nothing can be said.
     """
 
     runs: list[Run]
     name: str
     folder: Path
+    unreadable: list[str]
 
 
 def select(root: Path, words: Sequence[str]) -> Selection:
@@ -35,16 +37,17 @@ def select(root: Path, words: Sequence[str]) -> Selection:
     runs = read_runs(root)
     if not runs:
         raise InputError(f"there are no runs under {root}; name another folder with root=PATH.")
-    sweeps = all_sweeps(root)
+    sweeps, damaged = all_sweeps(root), unreadable(root, runs)
     if not words:
-        return Selection(runs, "all runs", root / "report")
+        return Selection(runs, "all runs", root / "report", damaged)
     wanted: set[str] = set()
     for word in words:
         wanted |= _named(word, runs, sweeps)
     folder = root / "report"
     if len(words) == 1 and not _of_kind(words[0], runs):
         folder = _beginning(words[0], sweeps)[0].path / "report"
-    return Selection([run for run in runs if run.signature in wanted], " ".join(words), folder)
+    chosen = [run for run in runs if run.signature in wanted]
+    return Selection(chosen, " ".join(words), folder, damaged)
 
 
 def _of_kind(word: str, runs: Iterable[Run]) -> set[str]:
@@ -69,7 +72,7 @@ def _named(word: str, runs: list[Run], sweeps: list[SweepDir]) -> set[str]:
     if len(matching) > 1:
         names = ", ".join(sweep.path.name for sweep in matching)
         raise InputError(f"{word} may be one of the sweeps {names}: give more of its name.")
-    return set(matching[0].manifest["members"])
+    return set(matching[0].signatures)
 
 
 def _what_there_is(runs: list[Run], sweeps: list[SweepDir]) -> str:

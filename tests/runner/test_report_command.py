@@ -12,6 +12,7 @@ import pytest
 from made import make_run, make_sweep
 
 from runner.report.formats import latex_cell
+from runner.sweepdir import SweepDir
 
 NASTY = '<b>&"_$x$|'
 
@@ -195,3 +196,19 @@ def test_formats_import_neither_torch_nor_matplotlib(root, runs):
     )
     words = [sys.executable, "-c", script, "report", "--csv", f"root={root}"]
     subprocess.run(words, check=True, capture_output=True)
+
+
+def test_a_search_is_reported_with_the_runs_that_came_later(command, root, runs):
+    sweep = SweepDir(root / "sweeps" / "5ea4c4")
+    sweep.plan([], ["tau=interval(0,1)"], search={"metrics": ["a"], "directions": ["maximize"]})
+    sweep.add(path.name for key, path in runs.items() if key[:2] == ("a", "ldr"))
+    lines = rows(command("report", "5ea4c4", "--csv").out)
+    assert {(line["task"], line["objective"]) for line in lines} == {("a", "ldr")}
+
+
+def test_what_cannot_be_read_is_named(command, root, runs):
+    damaged = next(iter(runs.values()))
+    (damaged / "run.json").write_text("{")
+    said = command("report", "--csv")
+    assert f"left out, since they cannot be read: {damaged.name}" in said.err
+    assert said.code == 0
