@@ -61,6 +61,15 @@ class Quantiles(Record):
 
 
 @dataclass(frozen=True)
+class Demonstration(Record):
+    """Token log-probabilities of a response to be imitated, in nats; the mask is true on it."""
+
+    chosen_logprobs: Float[Tensor, "batch time"]
+    chosen_mask: Bool[Tensor, "batch time"]
+    index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
 class Preference(Record):
     """Token log-probabilities of a chosen and a rejected response, in nats.
 
@@ -84,6 +93,14 @@ class Preference(Record):
         return _masked_sum(self.rejected_logprobs, self.rejected_mask)
 
     @property
+    def chosen_mean_logprob(self) -> Float[Tensor, " batch"]:
+        return self.chosen_logprob / _length(self.chosen_mask)
+
+    @property
+    def rejected_mean_logprob(self) -> Float[Tensor, " batch"]:
+        return self.rejected_logprob / _length(self.rejected_mask)
+
+    @property
     def ref_chosen_logprob(self) -> Float[Tensor, " batch"]:
         return _masked_sum(self.ref_chosen_logprobs, self.chosen_mask)
 
@@ -100,6 +117,23 @@ class Distilled(Record):
     teacher_logits: Float[Tensor, "batch classes"]
     labels: Int[Tensor, " batch"]
     index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Rewards(Record):
+    """A model's rewards of a chosen and a rejected response, of any scale."""
+
+    chosen_reward: Float[Tensor, " batch"]
+    rejected_reward: Float[Tensor, " batch"]
+    index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class JudgedPreference(Preference):
+    """A preference, and the rewards that a frozen reward model gives both responses."""
+
+    chosen_reward: Float[Tensor, " batch"]
+    rejected_reward: Float[Tensor, " batch"]
 
 
 @dataclass(frozen=True)
@@ -131,3 +165,8 @@ def field_names(record: type[Record]) -> set[str]:
 
 def _masked_sum(values: Tensor, mask: Tensor) -> Tensor:
     return values.masked_fill(~mask, 0.0).sum(dim=-1)
+
+
+def _length(mask: Tensor) -> Tensor:
+    """Tokens of each response; 1 of an empty one, whose mean is 0."""
+    return mask.sum(dim=-1).clamp_min(1)
