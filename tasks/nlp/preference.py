@@ -8,12 +8,14 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from objectives.records import Demonstration, JudgedPreference, Preference, Record, Rewards
+from tasks.nlp.logprobs import token_logprobs
 from tasks.nlp.pairs import Pairs, PairSet
 from tasks.protocol import Batch, Monitor, Protocol
 from tasks.sampling import MakeSampler, Shuffled
+
+EVALUATION_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class PairProtocol(Protocol):
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
         pairs = getattr(self.data, split)
-        record = self(model, self._batch(pairs, torch.arange(len(pairs), device=self.device)))
+        parts = torch.arange(len(pairs), device=self.device).split(EVALUATION_BATCH)
+        record = joined([self(model, self._batch(pairs, part)) for part in parts])
         return {name: value.item() for name, value in self.metrics(record).items()}
 
     @abstractmethod
@@ -182,10 +185,12 @@ class PairedRewards(PairProtocol):
         return {"ranking_accuracy": (margin > 0).double().mean(), "margin": margin.mean()}
 
 
-def token_logprobs(model: nn.Module, tokens: Tensor) -> Tensor:
-    """Log-probability of each token given those before it: [batch, time - 1], in nats."""
-    logits = model(tokens[:, :-1])
-    return -F.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")
+def joined(records: list[Any]) -> Any:
+    """Records of parts as one of the whole."""
+    columns = (
+        torch.cat(column) for column in zip(*(vars(r).values() for r in records), strict=True)
+    )
+    return type(records[0])(*columns)
 
 
 def rewards(model: nn.Module, batch: PairBatch) -> tuple[Tensor, Tensor]:
