@@ -21,6 +21,7 @@ from objectives.objective import bind, check, fill, hyperparameters, objective_f
 from objectives.records import field_names
 from runner import catalogue, checkpoint
 from runner.algorithms.descent import Descent
+from runner.diagnostics.diagnostic import Diagnostic
 from runner.learner import Learner
 from runner.pretrained import config_of, descriptions, own_config
 from runner.rundir import run_directory
@@ -41,6 +42,7 @@ class Experiment:
     learner: Learner
     algorithm: Descent
     schedule: LRScheduler | None
+    diagnostics: tuple[Diagnostic, ...]
     total_steps: int
 
     @property
@@ -122,8 +124,9 @@ def build(
     total_steps = settings.steps or round(settings.epochs * protocol.steps_per_epoch)
     schedule = made(check(instantiated(config, "schedule")), optimizer, max(total_steps, 1))
     algorithm = made(check(instantiated(config, "algorithm")), learner)
+    diagnostics = chosen_diagnostics(config, learner)
     protocol.prepare(model)
-    return Experiment(settings, learner, algorithm, schedule, total_steps)
+    return Experiment(settings, learner, algorithm, schedule, diagnostics, total_steps)
 
 
 def make_protocol(
@@ -246,6 +249,12 @@ def chosen_sampler(config: Mapping[str, Any], protocol: Factory) -> dict[str, An
             "leave sampler=... out for this task and objective."
         )
     return {"sampler": check(instantiated(config, "sampler"))}
+
+
+def chosen_diagnostics(config: Mapping[str, Any], learner: Learner) -> tuple[Diagnostic, ...]:
+    """The config's diagnostics, each ready to watch the learner."""
+    chosen = config.get("diagnostics", {})
+    return tuple(made(check(instantiated(chosen, name)), learner) for name in chosen)
 
 
 def instantiated(config: Mapping[str, Any], key: str) -> Any:

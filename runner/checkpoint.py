@@ -1,6 +1,8 @@
 """Checkpoints: everything that a run needs to go on as if it had not been cut off."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -91,6 +93,14 @@ def set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"].cpu())
     if state["cuda"]:
         torch.cuda.set_rng_state_all([generator.cpu() for generator in state["cuda"]])
+
+
+@contextmanager
+def same_random_state() -> Iterator[None]:
+    """Set the global generators back to where they are now."""
+    state = random_state()
+    yield
+    set_random_state(state)
 
 
 def _stateful(experiment: "Experiment") -> dict[str, Any]:

@@ -36,8 +36,9 @@ Experiments
 What there is
   runner list KIND                  tasks, models, objectives, optimizers,
                                     schedules, algorithms, augmentations,
-                                    noises, imbalances, launchers, sweepers,
-                                    samplers, pruners or experiments
+                                    noises, imbalances, batch_samplers,
+                                    participations, diagnostics, launchers,
+                                    sweepers, samplers, pruners or experiments
   runner list objectives --task digits    those that fit a task
   runner show objective=ldr         formula, hyperparameters, search space
 
@@ -78,6 +79,9 @@ LISTS = (
     "augmentations",
     "noises",
     "imbalances",
+    "batch_samplers",
+    "participations",
+    "diagnostics",
     "launchers",
     "sweepers",
     "samplers",

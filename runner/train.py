@@ -158,8 +158,11 @@ def validate(
 
 @torch.no_grad()
 def evaluate(experiment: Experiment, split: str) -> dict[str, float]:
-    """The protocol's metrics on a split."""
+    """The protocol's metrics on a split, and those of the diagnostics."""
     model = experiment.learner.model.eval()
     metrics = experiment.learner.protocol.evaluate(model, split)
+    with checkpoint.same_random_state():
+        for diagnostic in experiment.diagnostics:
+            metrics |= diagnostic.metrics(split)
     model.train()
     return {f"{split}/{name}": value for name, value in metrics.items()}

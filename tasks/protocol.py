@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import nn
 
+from objectives.errors import InputError
 from objectives.records import Record
 
 
@@ -68,6 +69,14 @@ class Protocol(ABC):
     @abstractmethod
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
         """Metrics on "val" or "test"; leaves the global random state as it was."""
+
+    def examples(self, split: str) -> Iterator[Batch]:
+        """A split's examples in order, as they are, in batches that calling the protocol takes.
+
+        Raises:
+            InputError: This protocol's splits are no such batches.
+        """
+        raise InputError(f"{type(self).__name__} does not show the examples of a split.")
 
     def state_dict(self) -> dict[str, Any]:
         """What the protocol remembers between steps, as tensors and plain values."""

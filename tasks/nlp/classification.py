@@ -58,11 +58,15 @@ class TextClassification(Protocol):
         return Labelled(model(batch.tokens), batch.labels, batch.index)
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        logits = torch.cat([model(part.tokens).float() for part in self.examples(split)])
+        labels = getattr(self.data, split).labels
+        correct = (logits.argmax(dim=-1) == labels).double().mean()
+        return {"accuracy": correct.item(), "nll": F.cross_entropy(logits, labels).item()}
+
+    def examples(self, split: str) -> Iterator[SentenceBatch]:
         data = getattr(self.data, split)
-        parts = data.tokens.split(EVALUATION_BATCH)
-        logits = torch.cat([model(trimmed(part)).float() for part in parts])
-        correct = (logits.argmax(dim=-1) == data.labels).double().mean()
-        return {"accuracy": correct.item(), "nll": F.cross_entropy(logits, data.labels).item()}
+        for index in torch.arange(len(data), device=data.labels.device).split(EVALUATION_BATCH):
+            yield SentenceBatch(trimmed(data.tokens[index]), data.labels[index], index)
 
 
 def trimmed(tokens: Tensor) -> Tensor:

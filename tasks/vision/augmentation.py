@@ -12,11 +12,10 @@ from torch import Tensor
 
 from objectives.domains import Share, checked
 from objectives.errors import InputError
+from tasks.vision.images import WHITE
 
 Augment = Callable[[Tensor], Tensor]
 Shape = tuple[int, ...]
-
-WHITE = 255.0
 
 
 @checked

@@ -53,6 +53,7 @@ class Classification(Protocol):
             "num_outputs": data.num_classes,
             "num_classes": data.num_classes,
             "num_examples": len(data.train),
+            "input_range": self.data.range,
         }
 
     def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Images]:
@@ -65,8 +66,12 @@ class Classification(Protocol):
         return Labelled(model(batch.inputs), batch.labels, batch.index)
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        logits = torch.cat([model(part.inputs).float() for part in self.examples(split)])
+        labels = getattr(self.data, split).labels
+        correct = (logits.argmax(dim=-1) == labels).double().mean()
+        return {"accuracy": correct.item(), "nll": F.cross_entropy(logits, labels).item()}
+
+    def examples(self, split: str) -> Iterator[Images]:
         data = getattr(self.data, split)
-        parts = data.images.split(EVALUATION_BATCH)
-        logits = torch.cat([model(self.data.normalized(part)).float() for part in parts])
-        correct = (logits.argmax(dim=-1) == data.labels).double().mean()
-        return {"accuracy": correct.item(), "nll": F.cross_entropy(logits, data.labels).item()}
+        for index in torch.arange(len(data), device=data.labels.device).split(EVALUATION_BATCH):
+            yield Images(self.data.normalized(data.images[index]), data.labels[index], index)

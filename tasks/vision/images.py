@@ -13,6 +13,8 @@ from objectives.domains import checked
 from objectives.errors import InputError
 from tasks.labels import Imbalance, Noise, kept
 
+WHITE = 255.0
+
 
 @dataclass(frozen=True)
 class Split:
@@ -69,6 +71,14 @@ class ImageSet:
         variance = (counts * (values - mean) ** 2).sum(dim=1, keepdim=True) / (total - 1)
         shape = (1, -1, 1, 1)
         return mean.float().view(shape), variance.sqrt().clamp_min(1e-8).float().view(shape)
+
+    @property
+    def range(self) -> tuple[Tensor, Tensor]:
+        """A black and a white pixel of each channel, normalised: the ends of what an input is."""
+        channels = self.shape[0]
+        black, white = (torch.full((1, channels, 1, 1), value) for value in (0.0, WHITE))
+        device = self.train.images.device
+        return self.normalized(black.to(device)), self.normalized(white.to(device))
 
     def to(self, device: torch.device) -> "ImageSet":
         if self.train.images.device == device:

@@ -1,0 +1,1 @@
+"""Diagnostics: what is said of a run beside its evaluation."""
