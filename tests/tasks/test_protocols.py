@@ -21,6 +21,8 @@ Built = Callable[..., Any]
 PROTOCOLS = {
     "Classification": ("digits", "objective=cross_entropy"),
     "TwoViews": ("digits", "objective=info_nce", "batch_size=300"),
+    "TableClassification": ("madelon", "objective=anyloss"),
+    "FairClassification": ("breast_cancer", "objective=cross_entropy"),
     "PointRegression": ("diabetes", "objective=mse"),
     "GaussianRegression": ("diabetes", "objective=gaussian_nll"),
     "QuantileRegression": ("diabetes", "objective=quantile"),
