@@ -14,6 +14,7 @@ from torch import Tensor
 
 from objectives.objective import Objective, bind, check
 from objectives.records import (
+    Attributed,
     Gaussian,
     Labelled,
     Predicted,
@@ -27,7 +28,7 @@ from runner.build import instantiated
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
-FACTS = {"num_classes": 5, "num_examples": 12}
+FACTS = {"num_classes": 5, "num_examples": 12, "attribute_columns": (1, 2)}
 """What a task would know of the examples below."""
 
 
@@ -57,6 +58,14 @@ def labelled() -> Labelled:
         labels=torch.randint(5, (8,), generator=generator),
         index=torch.randperm(12, generator=generator)[:8],
     )
+
+
+def attributed() -> Attributed:
+    generator = torch.Generator().manual_seed(1)
+    attributes = _normal(generator, 8, 3)
+    attributes[:, 0] = torch.arange(8) % 2
+    known = labelled()
+    return Attributed(known.logits, known.labels, known.index, attributes)
 
 
 def views() -> Views:
