@@ -30,6 +30,7 @@ SMALL = {
     "gym": ["model.width=8"],
     "madelon": ["model.width=16", "size=200"],
     "pairs": ["model.width=16", "model.depth=1", "model.heads=2"],
+    "rare_steps": ["size=200"],
 }
 """Overrides that make the task's model small."""
 

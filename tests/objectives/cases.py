@@ -17,6 +17,7 @@ from objectives.records import (
     Attributed,
     Gaussian,
     Labelled,
+    Ordinal,
     Predicted,
     Preference,
     Quantiles,
@@ -89,6 +90,14 @@ def quantiles() -> Quantiles:
     return Quantiles(_normal(generator, 7, 3), _normal(generator, 7), torch.arange(7))
 
 
+def ordinal() -> Ordinal:
+    """Four classes; the thresholds of no example cross."""
+    generator = torch.Generator().manual_seed(0)
+    cumulative_logits = _normal(generator, 8, 3).sort(dim=1).values + torch.arange(3)
+    labels = torch.arange(8) % 4
+    return Ordinal(cumulative_logits, labels, _normal(generator, 3, 2), torch.arange(8))
+
+
 def preference() -> Preference:
     generator = torch.Generator().manual_seed(0)
     logprobs = [-_normal(generator, 6, 5).abs() for _ in range(4)]
@@ -143,8 +152,14 @@ def bound(name: str, setting: Mapping[str, Any]) -> Objective:
 
 
 def rows(record: Record, chosen: Tensor) -> Record:
-    """Some examples of a record."""
-    return replace(record, **{f.name: getattr(record, f.name)[chosen] for f in fields(record)})
+    """Some examples of a record; what is of the model alone stays."""
+    columns = {f.name: getattr(record, f.name) for f in fields(record)}
+    own = {name: c[chosen] for name, c in columns.items() if name != OF_THE_MODEL}
+    return replace(record, **own)
+
+
+OF_THE_MODEL = "coefficients"
+"""The field of a record that has no row for each example."""
 
 
 def cast(record: Record, dtype: torch.dtype) -> Record:
