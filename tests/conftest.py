@@ -28,6 +28,7 @@ SMALL = {
     "friedman": ["model.width=16", "size=200"],
     "gerrymander": ["model.width=16", "size=200"],
     "gym": ["model.width=8"],
+    "linear": ["size=100", "dim=10"],
     "madelon": ["model.width=16", "size=200"],
     "pairs": ["model.width=16", "model.depth=1", "model.heads=2"],
     "rare_steps": ["size=200"],

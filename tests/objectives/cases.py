@@ -15,6 +15,7 @@ from torch import Tensor
 from objectives.objective import Objective, bind, check
 from objectives.records import (
     Attributed,
+    Bagged,
     Gaussian,
     Labelled,
     Ordinal,
@@ -77,6 +78,12 @@ def views() -> Views:
 def predicted() -> Predicted:
     generator = torch.Generator().manual_seed(0)
     return Predicted(_normal(generator, 7), _normal(generator, 7), torch.arange(7))
+
+
+def bagged() -> Bagged:
+    """Bags of 3, 2, 1 and 1 examples."""
+    bags, targets = torch.tensor([4, 0, 4, 2, 0, 4, 1]), predicted().targets
+    return Bagged(predicted().predictions, targets[bags], torch.arange(7), bags)
 
 
 def gaussian() -> Gaussian:

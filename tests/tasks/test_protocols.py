@@ -26,6 +26,7 @@ PROTOCOLS = {
     "OrdinalClassification": ("rare_steps", "objective=presto"),
     "NominalClassification": ("diabetes_stages", "objective=cross_entropy"),
     "PointRegression": ("diabetes", "objective=mse"),
+    "BaggedRegression": ("linear", "objective=aggregate_bag_instance"),
     "GaussianRegression": ("diabetes", "objective=gaussian_nll"),
     "QuantileRegression": ("diabetes", "objective=quantile"),
     "PairedResponses": ("pairs", "objective=dpo", "batch_size=300"),
