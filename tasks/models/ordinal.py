@@ -36,3 +36,17 @@ def proportional_odds(input_shape: tuple[int, ...], num_outputs: int) -> Headed:
     model = Headed(nn.Flatten(), feature_dim, num_outputs)
     model.head = SharedWeights(feature_dim, num_outputs)
     return model
+
+
+def nonproportional_odds(input_shape: tuple[int, ...], num_outputs: int) -> Headed:
+    """A linear map of the input; its outputs start without weights, one apart in rising order.
+
+    From random weights thresholds would cross at first, where the likelihood is steep.
+    """
+    model = Headed(nn.Flatten(), math.prod(input_shape), num_outputs)
+    head = nn.Linear(math.prod(input_shape), num_outputs)
+    nn.init.zeros_(head.weight)
+    with torch.no_grad():
+        head.bias.copy_(torch.arange(num_outputs) - (num_outputs - 1) / 2)
+    model.head = head
+    return model

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from objectives.errors import InputError
-from tasks.models.ordinal import proportional_odds
+from tasks.models.ordinal import nonproportional_odds, proportional_odds
 from tasks.regression import tables as regression
 from tasks.regression.tables import diabetes
 from tasks.tabular.ordered import OrderedTable, Split, binned, rare_steps
@@ -135,3 +135,9 @@ def test_thresholds_of_proportional_odds_never_cross() -> None:
     torch.testing.assert_close(
         model.head(model.features(torch.ones(1, 4))), model(torch.ones(1, 4))
     )
+
+
+def test_separate_weights_start_without_crossing() -> None:
+    model = nonproportional_odds((4,), 3)
+    torch.testing.assert_close(model(torch.randn(2, 4)), torch.tensor([[-1.0, 0.0, 1.0]] * 2))
+    assert [p.shape for p in model.parameters()] == [(3, 4), (3,)]
