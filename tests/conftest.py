@@ -31,7 +31,7 @@ SMALL = {
     "linear": ["size=100", "dim=10"],
     "madelon": ["model.width=16", "size=200"],
     "pairs": ["model.width=16", "model.depth=1", "model.heads=2"],
-    "rare_steps": ["size=200"],
+    "rare_steps": ["size=200", "model=linear"],
 }
 """Overrides that make the task's model small."""
 
