@@ -116,4 +116,5 @@ def compared(name: str, size: int) -> list[Row]:
 
 
 if __name__ == "__main__":
-    print(*measure(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    seconds, added = measure(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    sys.stdout.write(f"{seconds} {added}\n")
