@@ -2,12 +2,14 @@
 
 from typing import Annotated
 
-from annotated_types import Gt, Interval
+import torch
+from annotated_types import Ge, Gt, Interval
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from objectives.domains import Scalar
+from objectives.domains import Count, Scalar
+from objectives.objective import declare
 
 
 def kd(
@@ -50,3 +52,92 @@ def divergence(
     """KL(softmax(logits) || softmax(other)) of each row, in nats."""
     mine, others = logits.log_softmax(-1), other.log_softmax(-1)
     return (mine.exp() * (mine - others)).sum(-1)
+
+
+@declare(coupled="the batch's examples are transported onto one another")
+def sinkd(
+    student_logits: Float[Tensor, "batch classes"],
+    teacher_logits: Float[Tensor, "batch classes"],
+    labels: Int[Tensor, " batch"],
+    *,
+    tau: Annotated[Scalar, Gt(0)] = 2.0,
+    epsilon: Annotated[Scalar, Gt(0)] = 0.1,
+    alpha: Annotated[Scalar, Interval(ge=0, le=1)] = 0.1,
+    beta: Annotated[Scalar, Ge(0)] = 0.8,
+    iterations: Count = 20,
+) -> tuple[Float[Tensor, " batch"], dict[str, Tensor]]:
+    """Distillation by the Sinkhorn distance between the batch's outputs, beside labels and KL.
+
+    (1 - alpha) * CE(s, y) + alpha * tau^2 * KL(p_t || p_s) + beta * sum_j P_ij C_ij
+    C_ij = |p_s,i - p_t,j|_1,  P = exp(-C / epsilon) made doubly stochastic,
+    p = softmax(scores / tau)
+
+    Args:
+        student_logits: Class scores s of the student, unnormalised.
+        teacher_logits: Class scores t of the teacher, unnormalised.
+        labels: Class indices y.
+        tau: Temperature of both, in logits.
+        epsilon: Entropic regularisation, in units of the distance, which is at most 2.
+        alpha: Weight of the divergence against the labels.
+        beta: Weight of the distance.
+        iterations: Times that rows and columns are normalised in turn.
+
+    Returns:
+        Loss per example, in nats; kd's where beta = 0. Metric: the mean distance. The official
+        code sums the distance over the batch, and scales it by 0.001.
+
+    Source:
+        Cui et al. 2024, arXiv:2402.17110.
+    """
+    loss, metrics = kd(student_logits, teacher_logits, labels, tau=tau, alpha=alpha)
+    student, teacher = (student_logits / tau).softmax(-1), (teacher_logits / tau).softmax(-1)
+    distance = sinkhorn_distance(student, teacher, epsilon, iterations)
+    return loss + beta * distance, metrics | {"sinkhorn_distance": distance.detach().mean()}
+
+
+def sinkhorn_distance(
+    points: Float[Tensor, "batch dim"],
+    others: Float[Tensor, "batch dim"],
+    epsilon: Scalar,
+    iterations: int,
+) -> Float[Tensor, " batch"]:
+    """How far each point is transported, in L1, where entropy spreads the plan."""
+    cost = (points[:, None] - others).abs().sum(-1)
+    plan = -cost / epsilon  # its logarithm: the exponentials of small ones are all 0
+    for _ in range(iterations):
+        plan = plan.log_softmax(1).log_softmax(0)
+    return (plan.exp() * cost).sum(1)
+
+
+def pld(
+    student_logits: Float[Tensor, "batch classes"],
+    teacher_logits: Float[Tensor, "batch classes"],
+    labels: Int[Tensor, " batch"],
+    *,
+    tau: Annotated[Scalar, Gt(0)] = 1.0,
+) -> Float[Tensor, " batch"]:
+    """Plackett-Luce distillation: the student ranks the classes as the teacher does.
+
+    sum_k q_{pi_k} * (log sum_{l >= k} exp(s_{pi_l}) - s_{pi_k}),  q = softmax(t / tau),
+    pi = the true class, then the others by falling q
+
+    Args:
+        student_logits: Class scores s of the student, unnormalised.
+        teacher_logits: Class scores t of the teacher, unnormalised.
+        labels: Class indices y.
+        tau: The teacher's temperature, in logits; tau -> 0 gives cross-entropy where the teacher
+            is right, and no weight to the label where it is wrong.
+
+    Returns:
+        Loss per example, in nats.
+
+    Source:
+        Bassam et al. 2025, arXiv:2506.12542. There is no code of theirs.
+    """
+    classes = torch.arange(student_logits.shape[1], device=labels.device)
+    first = teacher_logits.masked_fill(classes == labels[:, None], torch.inf)
+    order = first.argsort(dim=-1, descending=True, stable=True)
+    scores = student_logits.gather(1, order)
+    weights = (teacher_logits / tau).softmax(-1).gather(1, order)
+    remaining = scores.flip(1).logcumsumexp(1).flip(1)
+    return (weights * (remaining - scores)).sum(-1)

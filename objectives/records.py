@@ -61,6 +61,15 @@ class Quantiles(Record):
 
 
 @dataclass(frozen=True)
+class Demonstration(Record):
+    """Token log-probabilities of a response to be imitated, in nats; the mask is true on it."""
+
+    chosen_logprobs: Float[Tensor, "batch time"]
+    chosen_mask: Bool[Tensor, "batch time"]
+    index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
 class Preference(Record):
     """Token log-probabilities of a chosen and a rejected response, in nats.
 
@@ -84,6 +93,14 @@ class Preference(Record):
         return _masked_sum(self.rejected_logprobs, self.rejected_mask)
 
     @property
+    def chosen_mean_logprob(self) -> Float[Tensor, " batch"]:
+        return self.chosen_logprob / _length(self.chosen_mask)
+
+    @property
+    def rejected_mean_logprob(self) -> Float[Tensor, " batch"]:
+        return self.rejected_logprob / _length(self.rejected_mask)
+
+    @property
     def ref_chosen_logprob(self) -> Float[Tensor, " batch"]:
         return _masked_sum(self.ref_chosen_logprobs, self.chosen_mask)
 
@@ -103,6 +120,23 @@ class Distilled(Record):
 
 
 @dataclass(frozen=True)
+class Rewards(Record):
+    """A model's rewards of a chosen and a rejected response, of any scale."""
+
+    chosen_reward: Float[Tensor, " batch"]
+    rejected_reward: Float[Tensor, " batch"]
+    index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class JudgedPreference(Preference):
+    """A preference, and the rewards that a frozen reward model gives both responses."""
+
+    chosen_reward: Float[Tensor, " batch"]
+    rejected_reward: Float[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
 class Rollout(Record):
     """Steps of an on-policy rollout, replayed under the current policy.
 
@@ -116,6 +150,42 @@ class Rollout(Record):
     returns: Float[Tensor, " batch"]
     values: Float[Tensor, " batch"]
     entropies: Float[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Attributed(Labelled):
+    """Class scores and labels of examples that have protected attributes.
+
+    A number is one column, standardised, and so is a category of two, as 0 and 1; a category of
+    more is one column a value, of 0 and sqrt(1/2), so that two values are one apart.
+    """
+
+    attributes: Float[Tensor, "batch columns"]
+
+    @property
+    def predictions(self) -> Float[Tensor, " batch"]:
+        """Probability of the last class: the outcome that a decision grants."""
+        return self.logits.softmax(dim=-1)[:, -1]
+
+
+@dataclass(frozen=True)
+class Ordinal(Record):
+    """Log-odds of an ordered class being at most each threshold, and the class.
+
+    `coefficients` are the weights by which the model's head makes the log-odds from its features.
+    """
+
+    cumulative_logits: Float[Tensor, "batch thresholds"]
+    labels: Int[Tensor, " batch"]
+    coefficients: Float[Tensor, "thresholds features"]
+    index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Bagged(Predicted):
+    """Predictions of examples whose target is known as the mean of their bag alone."""
+
+    bags: Int[Tensor, " batch"]
 
 
 @dataclass(frozen=True)
@@ -150,3 +220,8 @@ def field_names(record: type[Record]) -> set[str]:
 
 def _masked_sum(values: Tensor, mask: Tensor) -> Tensor:
     return values.masked_fill(~mask, 0.0).sum(dim=-1)
+
+
+def _length(mask: Tensor) -> Tensor:
+    """Tokens of each response; 1 of an empty one, whose mean is 0."""
+    return mask.sum(dim=-1).clamp_min(1)

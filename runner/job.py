@@ -150,9 +150,9 @@ class Job:
             )
             return Composed(config, neutral)
 
-        own = dict(own_choices(self.choices, name))
+        own = {**self.choices, **dict(own_choices(self.choices, name))}
         words = [w.removeprefix(f"{name}.") for w in self.overrides if w.startswith(f"{name}.")]
-        return Job.made(compose, {**self.choices, **own}, [f"model={own['model']}", *words])
+        return Job.made(compose, own, [f"model={own['model']}", *words])
 
     def is_done(self) -> bool:
         """Whether the run has finished before."""

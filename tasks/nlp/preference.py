@@ -1,18 +1,21 @@
-"""Learning from preference pairs: a policy and its frozen reference."""
+"""Learning from preference pairs: a policy and its frozen reference, or a reward model."""
 
 import copy
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from objectives.records import Preference
+from objectives.records import Demonstration, JudgedPreference, Preference, Record, Rewards
+from tasks.nlp.logprobs import token_logprobs
 from tasks.nlp.pairs import Pairs, PairSet
 from tasks.protocol import Batch, Monitor, Protocol
-from tasks.sampling import index_batches
+from tasks.sampling import MakeSampler, Shuffled
+
+EVALUATION_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -24,55 +27,97 @@ class PairBatch(Batch):
     index: Tensor
 
 
-class PairedResponses(Protocol):
-    """Token log-probabilities of both responses under the policy and the reference.
+class PairProtocol(Protocol):
+    """What all protocols on preference pairs share; they differ in what a model says of a pair.
 
-    The reference is the model as it was before training. Evaluated by the share of pairs that
-    the log-ratio to the reference ranks rightly, and its mean margin in nats.
+    Args:
+        sampler: Which pairs a batch holds.
     """
 
-    record = Preference
-    monitor = Monitor("ranking_accuracy", maximize=True)
+    num_outputs: int | None = None
+    """Numbers that a model gives a token; None for a score of every token of the vocabulary."""
 
-    def __init__(self, data: PairSet, batch_size: int, seed: int, device: torch.device):
-        self.data = data.to(device)
-        self.batch_size, self.seed, self.device = batch_size, seed, device
-        self.steps_per_epoch = -(-len(data.train) // batch_size)
+    def __init__(
+        self,
+        data: PairSet,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        sampler: MakeSampler = Shuffled,
+    ):
+        self.data, self.device = data.to(device), device
+        self.sampler = sampler(self.data.train, batch_size, seed, device)
+        self.steps_per_epoch = self.sampler.steps_per_epoch
         self.facts = {
             "num_tokens": data.num_tokens,
             "context": data.train.chosen.shape[1],
-            "num_outputs": data.num_tokens,
+            "num_outputs": self.num_outputs or data.num_tokens,
             "causal": True,
             "num_examples": len(data.train),
         }
 
+    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[PairBatch]:
+        for index in self.sampler.batches(epoch, start):
+            yield self._batch(self.data.train, index)
+
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        pairs = getattr(self.data, split)
+        parts = torch.arange(len(pairs), device=self.device).split(EVALUATION_BATCH)
+        record = joined([self(model, self._batch(pairs, part)) for part in parts])
+        return {name: value.item() for name, value in self.metrics(record).items()}
+
+    @abstractmethod
+    def metrics(self, record: Any) -> dict[str, Tensor]:
+        """What is said of a model, from its record of a whole split."""
+
+    def _batch(self, pairs: Pairs, index: Tensor) -> PairBatch:
+        return PairBatch(
+            **{name: column[index] for name, column in vars(pairs).items()}, index=index
+        )
+
+
+class Demonstrations(PairProtocol):
+    """Token log-probabilities of chosen responses; evaluated in nats a token, and perplexity."""
+
+    record = Demonstration
+    monitor = Monitor("nll", maximize=False)
+
+    def __call__(self, model: nn.Module, batch: PairBatch) -> Demonstration:
+        return Demonstration(
+            token_logprobs(model, batch.chosen), batch.chosen_mask[:, 1:], batch.index
+        )
+
+    def metrics(self, record: Demonstration) -> dict[str, Tensor]:
+        nll = -record.chosen_logprobs[record.chosen_mask].double().mean()
+        return {"nll": nll, "perplexity": nll.exp()}
+
+
+class PairedResponses(PairProtocol):
+    """Token log-probabilities of both responses under the policy and the reference.
+
+    The reference is the model as it was before training. Evaluated by the share of pairs that
+    the log-ratio to the reference ranks rightly and its mean margin, and by the mean
+    log-probabilities of both responses, in nats.
+    """
+
+    record: ClassVar[type[Record]] = Preference
+    monitor = Monitor("ranking_accuracy", maximize=True)
+
     def prepare(self, model: nn.Module) -> None:
         self.reference = copy.deepcopy(model).requires_grad_(False).eval()
 
-    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[PairBatch]:
-        train = self.data.train
-        for index in index_batches(
-            len(train), self.batch_size, self.seed, epoch, start, self.device
-        ):
-            yield PairBatch(**{name: c[index] for name, c in vars(train).items()}, index=index)
+    def __call__(self, model: nn.Module, batch: PairBatch) -> Preference:
+        return Preference(**self._columns(model, batch))
 
-    def __call__(self, model: nn.Module, batch: PairBatch | Pairs) -> Preference:
-        tokens = torch.cat([batch.chosen, batch.rejected])
-        chosen, rejected = token_logprobs(model, tokens).chunk(2)
-        with torch.no_grad():
-            ref_chosen, ref_rejected = token_logprobs(self.reference, tokens).chunk(2)
-        index = getattr(batch, "index", torch.arange(len(batch.chosen), device=self.device))
-        masks = batch.chosen_mask[:, 1:], batch.rejected_mask[:, 1:]
-        return Preference(chosen, rejected, ref_chosen, ref_rejected, *masks, index)
-
-    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        pairs = self(model, getattr(self.data, split))
-        margin = (pairs.chosen_logprob - pairs.ref_chosen_logprob) - (
-            pairs.rejected_logprob - pairs.ref_rejected_logprob
+    def metrics(self, record: Preference) -> dict[str, Tensor]:
+        margin = (record.chosen_logprob - record.ref_chosen_logprob) - (
+            record.rejected_logprob - record.ref_rejected_logprob
         )
         return {
-            "ranking_accuracy": (margin > 0).double().mean().item(),
-            "margin": margin.mean().item(),
+            "ranking_accuracy": (margin > 0).double().mean(),
+            "margin": margin.mean(),
+            "chosen_logprob": record.chosen_logprob.mean(),
+            "rejected_logprob": record.rejected_logprob.mean(),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -81,8 +126,78 @@ class PairedResponses(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.reference.load_state_dict(state["reference"])
 
+    def _columns(self, model: nn.Module, batch: PairBatch) -> dict[str, Tensor]:
+        tokens = torch.cat([batch.chosen, batch.rejected])
+        chosen, rejected = token_logprobs(model, tokens).chunk(2)
+        with torch.no_grad():
+            ref_chosen, ref_rejected = token_logprobs(self.reference, tokens).chunk(2)
+        return {
+            "chosen_logprobs": chosen,
+            "rejected_logprobs": rejected,
+            "ref_chosen_logprobs": ref_chosen,
+            "ref_rejected_logprobs": ref_rejected,
+            "chosen_mask": batch.chosen_mask[:, 1:],
+            "rejected_mask": batch.rejected_mask[:, 1:],
+            "index": batch.index,
+        }
 
-def token_logprobs(model: nn.Module, tokens: Tensor) -> Tensor:
-    """Log-probability of each token given those before it: [batch, time - 1], in nats."""
-    logits = model(tokens[:, :-1])
-    return -F.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")
+
+class JudgedResponses(PairedResponses):
+    """The same, and what a trained reward model says of both responses.
+
+    Args:
+        reward_model: Gives a token its reward; it learns no more.
+    """
+
+    record: ClassVar[type[Record]] = JudgedPreference
+
+    def __init__(
+        self,
+        data: PairSet,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        reward_model: nn.Module,
+        sampler: MakeSampler = Shuffled,
+    ):
+        super().__init__(data, batch_size, seed, device, sampler)
+        self.reward_model = reward_model
+
+    def __call__(self, model: nn.Module, batch: PairBatch) -> JudgedPreference:
+        with torch.no_grad():
+            chosen, rejected = rewards(self.reward_model, batch)
+        columns = self._columns(model, batch)
+        return JudgedPreference(**columns, chosen_reward=chosen, rejected_reward=rejected)
+
+
+class PairedRewards(PairProtocol):
+    """A reward of each response; evaluated by the share of pairs that it ranks rightly."""
+
+    record = Rewards
+    monitor = Monitor("ranking_accuracy", maximize=True)
+    num_outputs = 1
+
+    def __call__(self, model: nn.Module, batch: PairBatch) -> Rewards:
+        return Rewards(*rewards(model, batch), batch.index)
+
+    def metrics(self, record: Rewards) -> dict[str, Tensor]:
+        margin = record.chosen_reward - record.rejected_reward
+        return {"ranking_accuracy": (margin > 0).double().mean(), "margin": margin.mean()}
+
+
+def joined(records: list[Any]) -> Any:
+    """Records of parts as one of the whole."""
+    columns = (
+        torch.cat(column) for column in zip(*(vars(r).values() for r in records), strict=True)
+    )
+    return type(records[0])(*columns)
+
+
+def rewards(model: nn.Module, batch: PairBatch) -> tuple[Tensor, Tensor]:
+    """The reward of chosen and of rejected responses: what the model says of their last token."""
+    values = model(torch.cat([batch.chosen, batch.rejected])).squeeze(-1)
+    mask = torch.cat([batch.chosen_mask, batch.rejected_mask])
+    places = torch.arange(mask.shape[1], device=mask.device)
+    last = (mask * places).argmax(dim=1, keepdim=True)
+    chosen, rejected = values.gather(1, last).squeeze(1).chunk(2)
+    return chosen, rejected

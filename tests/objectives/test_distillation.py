@@ -1,12 +1,13 @@
+import json
 import math
 
 import pytest
 import torch
-from cases import Case
+from cases import GOLDEN, Case
 from torch import Tensor
 from torch.nn import functional as F
 
-from objectives.distillation import divergence, kd
+from objectives.distillation import divergence, kd, pld, sinkd, sinkhorn_distance
 from objectives.records import Distilled
 
 
@@ -25,6 +26,20 @@ CASES = {
         distilled,
         ("student_logits",),
         settings=({}, {"alpha": 0.0}, {"tau": 1.0, "alpha": 0.5}),
+        on_task={"digits": ONE_TEACHER},
+    ),
+    "pld": Case(
+        distilled,
+        ("student_logits",),
+        settings=({}, {"tau": 3.0}),
+        lacks={"golden": "no code of its authors to take it from"},
+        on_task={"digits": ONE_TEACHER},
+    ),
+    "sinkd": Case(
+        distilled,
+        ("student_logits",),
+        settings=({}, {"epsilon": 0.5, "tau": 1.0}),
+        lacks={"golden": "its golden case is of the transport alone"},
         on_task={"digits": ONE_TEACHER},
     ),
 }
@@ -71,3 +86,64 @@ def test_a_shift_of_all_scores_changes_nothing() -> None:
     torch.testing.assert_close(
         kd(student + 7, teacher - 3, labels)[0], kd(student, teacher, labels)[0]
     )
+
+
+def test_sinkd_transports_as_the_official_code() -> None:
+    golden = json.loads((GOLDEN / "sinkd.json").read_text())
+    student, teacher = (
+        torch.tensor(golden["inputs"][name], dtype=torch.float64, requires_grad=True)
+        for name in ("student_logits", "teacher_logits")
+    )
+    distance = sinkhorn_distance((student / 2).softmax(-1), (teacher / 2).softmax(-1), 0.1, 20)
+    value = 0.001 * distance.sum()
+    assert value.item() == pytest.approx(golden["output"], rel=1e-12)
+    value.backward()
+    wanted = torch.tensor(golden["grad"]["student_logits"], dtype=torch.float64)
+    torch.testing.assert_close(student.grad, wanted, rtol=1e-9, atol=1e-14)
+
+
+def test_sinkd_by_hand() -> None:
+    # one example: the plan is 1, the distance |0.75 - 0.5| + |0.25 - 0.5| = 0.5
+    points, others = torch.tensor([[0.75, 0.25]]), torch.tensor([[0.5, 0.5]])
+    assert sinkhorn_distance(points, others, 0.1, 20).item() == pytest.approx(0.5)
+
+
+def test_sinkd_without_transport_is_kd() -> None:
+    student, teacher, labels = example()
+    loss, _ = sinkd(student, teacher, labels, beta=0.0)
+    torch.testing.assert_close(loss, kd(student, teacher, labels, tau=2.0, alpha=0.1)[0])
+
+
+def test_sinkhorn_distance_to_itself_in_another_order_is_small() -> None:
+    # with little entropy the plan is the permutation, which costs nothing
+    points = torch.eye(4, dtype=torch.float64)
+    distance = sinkhorn_distance(points, points[[2, 0, 3, 1]], 0.05, 50)
+    torch.testing.assert_close(distance, torch.zeros(4, dtype=torch.float64), atol=1e-9, rtol=0)
+
+
+def test_pld_by_hand() -> None:
+    # the teacher's order is 1, 0, 2; the label 2 comes first. Equal scores: each choice among k
+    # classes costs log k; weights q = (1/4, 1/2, 1/4): 1/4 log 3 + 1/2 log 2 + 1/4 log 1
+    teacher = torch.tensor([[0.25, 0.5, 0.25]]).log()
+    value = pld(torch.zeros(1, 3), teacher, torch.tensor([2]))
+    assert value.item() == pytest.approx(0.25 * math.log(3) + 0.5 * math.log(2))
+
+
+def test_pld_of_a_sure_and_right_teacher_is_cross_entropy() -> None:
+    student, _, labels = example()
+    sure = 50.0 * F.one_hot(labels, 5)
+    wanted = F.cross_entropy(student, labels, reduction="none")
+    torch.testing.assert_close(pld(student, sure, labels), wanted)
+
+
+def test_pld_is_the_plackett_luce_likelihood_choice_by_choice() -> None:
+    student, teacher, labels = example()
+    for row, value in enumerate(pld(student, teacher, labels, tau=2.0)):
+        q = (teacher[row] / 2).softmax(-1)
+        others = sorted(set(range(5)) - {labels[row].item()}, key=lambda c: -q[c].item())
+        order = [labels[row].item(), *others]
+        terms = [
+            q[c] * (student[row, order[k:]].logsumexp(0) - student[row, c])
+            for k, c in enumerate(order)
+        ]
+        torch.testing.assert_close(value, torch.stack(terms).sum())

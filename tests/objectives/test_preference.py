@@ -8,10 +8,45 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from objectives.objective import Objective
-from objectives.preference import dpo
+from objectives.preference import bradley_terry, dpo, ipo, madpo, rdpo, sft, simpo
+from objectives.records import Demonstration, JudgedPreference, Rewards
+
+
+def judged() -> JudgedPreference:
+    generator = torch.Generator().manual_seed(1)
+    chosen, rejected = 3 * torch.randn(2, 6, generator=generator, dtype=torch.float64)
+    return JudgedPreference(**vars(preference()), chosen_reward=chosen, rejected_reward=rejected)
+
+
+def rewards() -> Rewards:
+    record = judged()
+    return Rewards(record.chosen_reward, record.rejected_reward, record.index)
+
+
+def demonstration() -> Demonstration:
+    record = preference()
+    return Demonstration(record.chosen_logprobs, record.chosen_mask, record.index)
+
+
+LEARNED = "chosen_logprobs", "rejected_logprobs"
 
 CASES = {
-    "dpo": Case(preference, ("chosen_logprobs", "rejected_logprobs"), settings=({}, {"beta": 0.7})),
+    "bradley_terry": Case(rewards, ("chosen_reward", "rejected_reward")),
+    "dpo": Case(preference, LEARNED, settings=({}, {"beta": 0.7})),
+    "ipo": Case(preference, LEARNED, settings=({}, {"beta": 0.7})),
+    "madpo": Case(
+        judged,
+        LEARNED,
+        settings=({}, {"beta": 0.7, "tau": 1.0, "c_min": 0.2, "c_max": 4.0, "lam": 3.0}),
+        on_task={"pairs": ("+reward_model.seed=0",)},
+    ),
+    "rdpo": Case(preference, LEARNED, settings=({}, {"epsilon": 0.0}, {"epsilon": 0.3})),
+    "sft": Case(
+        demonstration,
+        ("chosen_logprobs",),
+        lacks={"golden": "the negative log-likelihood itself"},
+    ),
+    "simpo": Case(preference, LEARNED, settings=({}, {"beta": 0.7, "gamma": 0.0})),
 }
 
 
@@ -88,3 +123,75 @@ def test_tokens_under_no_mask_do_not_count() -> None:
     assert (gradient[~record.chosen_mask] == 0).all()
     assert (gradient[record.chosen_mask] < 0).all()  # a likelier chosen token lowers the loss
     assert (poisoned.rejected_logprobs.grad[record.rejected_mask] > 0).all()
+
+
+def test_ipo_by_hand() -> None:
+    # h = (-1 - -2) - (-4 - -3) = 2 nats; the target at beta = 0.5 is 1 nat
+    value, metrics = ipo(*columns(-1.0, -4.0, -2.0, -3.0), beta=0.5)
+    assert value.item() == 1
+    assert metrics["reward_margin"].item() == 1
+
+
+def test_rdpo_by_hand() -> None:
+    # beta * h = log 3: l(h) = log 4/3, l(-h) = log 4; (3/4 log 4/3 - 1/4 log 4) / (1/2)
+    value, _ = rdpo(*columns(-1.0, -4.0, -2.0, -3.0), beta=math.log(3) / 2, epsilon=0.25)
+    assert value.item() == pytest.approx(1.5 * math.log(4 / 3) - 0.5 * math.log(4))
+
+
+def test_rdpo_is_dpo_without_flips_and_unbiased_under_them() -> None:
+    record = pairs()
+    torch.testing.assert_close(rdpo(*record, epsilon=0.0)[0], dpo(*record)[0])
+    flipped = record[1], record[0], record[3], record[2]
+    mean = 0.7 * rdpo(*record, epsilon=0.3)[0] + 0.3 * rdpo(*flipped, epsilon=0.3)[0]
+    torch.testing.assert_close(mean, dpo(*record)[0])
+
+
+def test_simpo_by_hand() -> None:
+    # 2 * (-1 - -2) - 1 = 1: -log sigmoid(1)
+    value, metrics = simpo(torch.tensor([-1.0]), torch.tensor([-2.0]), beta=2.0, gamma=1.0)
+    assert value.item() == pytest.approx(math.log(1 + math.exp(-1)))
+    assert metrics["reward_margin"].item() == 2
+
+
+def test_simpo_takes_means_over_the_response() -> None:
+    record = preference()
+    lengths = record.chosen_mask.sum(-1)
+    torch.testing.assert_close(record.chosen_mean_logprob * lengths, record.chosen_logprob)
+    empty = replace(record, chosen_mask=torch.zeros_like(record.chosen_mask))
+    assert torch.equal(empty.chosen_mean_logprob, torch.zeros(6, dtype=torch.float64))
+
+
+def test_bradley_terry_by_hand() -> None:
+    # a lead of log 3 is believed to 3/4
+    value, metrics = bradley_terry(torch.tensor([math.log(3), 1.0]), torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(value, torch.tensor([math.log(4 / 3), math.log(2)]))
+    assert metrics["reward_accuracy"].item() == 0.5
+
+
+def test_madpo_by_hand() -> None:
+    # m = 0, tau = 2, lam = 1, c in [0.5, 2]: c matters not, w = 1/2 / 1/2 = 1
+    # m = 2 = tau: c = 0.5 + 1.5 / (1 + 1 / 0.5) = 1, w = 1; m = -3 < -tau: w = 1
+    record = columns([-1.0] * 3, [-4.0] * 3, [-2.0] * 3, [-3.0] * 3)
+    reward = torch.tensor([0.0, 2.0, -3.0])
+    value, metrics = madpo(*record, reward, torch.zeros(3), beta=0.5)
+    torch.testing.assert_close(value, dpo(*record, beta=0.5)[0])
+    assert metrics["weight"].item() == pytest.approx(1)
+
+
+def test_madpo_amplifies_small_margins_and_damps_large_ones() -> None:
+    record = columns([-1.0] * 2, [-4.0] * 2, [-2.0] * 2, [-3.0] * 2)
+    value, _ = madpo(*record, torch.tensor([1.0, 6.0]), torch.zeros(2), beta=0.5)
+    plain = dpo(*record, beta=0.5)[0]
+    assert value[0] > plain[0]
+    assert value[1] < plain[1]
+
+
+def test_sft_counts_every_token_once() -> None:
+    # two tokens of one response, one of the other: 1, 2 and 4 nats
+    logprobs = torch.tensor([[-1.0, -2.0, -9.0], [-9.0, -9.0, -4.0]])
+    mask = torch.tensor([[True, True, False], [False, False, True]])
+    assert sft(logprobs, mask).tolist() == [1.0, 2.0, 4.0]
+
+
+def columns(*values: float | list[float]) -> list[Tensor]:
+    return [torch.tensor(value).reshape(-1) for value in values]

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, fields
 
 import pytest
@@ -6,27 +7,29 @@ from cases import labelled, preference, rollout
 from jaxtyping import TypeCheckError
 from torch import Tensor
 
-from objectives.records import (
-    Labelled,
-    Predicted,
-    Preference,
-    Quantiles,
-    Rollout,
-    Views,
-    field_names,
-)
+from objectives.records import Labelled, Preference, Record, field_names
 
 
 def test_names_are_fields_and_properties() -> None:
     assert field_names(Labelled) == {"logits", "labels", "index"}
     assert {"chosen_logprob", "chosen_logprobs", "ref_rejected_logprob"} <= field_names(Preference)
     derived = field_names(Preference) - {field.name for field in fields(Preference)}
-    assert len(derived) == 4
+    assert derived == {
+        *("chosen_logprob", "rejected_logprob", "ref_chosen_logprob", "ref_rejected_logprob"),
+        *("chosen_mean_logprob", "rejected_mean_logprob"),
+    }
+
+
+def every(record: type[Record]) -> Iterator[type[Record]]:
+    """All records that extend one."""
+    for richer in record.__subclasses__():
+        yield richer
+        yield from every(richer)
 
 
 def test_a_field_has_one_type_in_every_record() -> None:
     types: dict[str, set[str]] = {}
-    for record in (Labelled, Views, Predicted, Quantiles, Preference, Rollout):
+    for record in every(Record):
         for field in fields(record):
             types.setdefault(field.name, set()).add(str(field.type))
     assert {name: kinds for name, kinds in types.items() if len(kinds) > 1} == {}

@@ -51,6 +51,15 @@ def test_what_the_teacher_is_decides_who_the_student_is(command, root):
     assert len(of_objective(root, "kd")) == len(of_objective(root, "cross_entropy")) == 3
 
 
+def test_a_model_of_the_same_kind_is_where_it_starts(command, root):
+    small = ("model.width=16", "model.depth=1", "steps=2", "initial.steps=2")
+    assert "first pairs sft model=transformer" in command("task=pairs", "objective=ipo", *small).out
+    (before,), (after,) = of_objective(root, "sft"), of_objective(root, "ipo")
+    built = build(Job.again(after).config, built_on={"initial": before.path})
+    begun = built.learner.model.state_dict()
+    assert all(torch.equal(begun[name], value) for name, value in weights(before).items())
+
+
 def test_a_sweep_trains_each_teacher_once_and_counts_its_students_alone(command, root):
     said = command(*WORDS, "tau=1,2", "seed=0,1", "-m")
     assert "4 jobs" in said.out
@@ -145,6 +154,7 @@ def start(*words: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "runner.cli", *words], stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.full
 def test_a_teacher_that_was_cut_off_is_gone_on_with(command, root):
     words = (*STUDENT, *TEACHER[1:], "teacher.epochs=300", "log_every=1")
     with start(*words) as first:
@@ -158,6 +168,7 @@ def test_a_teacher_that_was_cut_off_is_gone_on_with(command, root):
     assert teacher.status["attempt"] == 2
 
 
+@pytest.mark.full
 def test_two_students_at_once_wait_for_one_teacher(root):
     words = (*STUDENT, *TEACHER[1:], "teacher.epochs=60")
     with start(*words, "tau=1"), start(*words, "tau=2"):

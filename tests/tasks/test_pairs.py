@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
+from tasks.models.transformer import transformer
+from tasks.nlp import logprobs
+from tasks.nlp.logprobs import token_logprobs
 from tasks.nlp.pairs import Pairs, synthetic_pairs
-from tasks.nlp.preference import token_logprobs
 
 SPLITS = ("train", "val", "test")
 
@@ -78,15 +81,18 @@ class Bigrams(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.randn(4, 4))
+        self.head = nn.Linear(4, 4, bias=False)
+
+    def features(self, tokens: Tensor) -> Tensor:
+        return one_hot(tokens, 4).float()
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.table[tokens]
+        return self.head(self.features(tokens))
 
 
 def test_token_logprobs_are_of_each_token_after_the_first() -> None:
     model, tokens = Bigrams(), torch.tensor([[0, 3, 1, 1], [2, 2, 0, 3]])
-    table = model.table.detach().softmax(dim=-1).log().tolist()
+    table = model.head.weight.detach().T.log_softmax(dim=-1).tolist()
     expected = [[table[a][b] for a, b in pairwise(row)] for row in tokens.tolist()]
     torch.testing.assert_close(token_logprobs(model, tokens).detach(), torch.tensor(expected))
 
@@ -138,3 +144,18 @@ def test_evaluation_counts_rightly_ranked_pairs(built: Callable[..., Any]) -> No
         )
     assert metrics["ranking_accuracy"] == (margin > 0).double().mean().item()
     assert metrics["margin"] == pytest.approx(margin.mean().item(), rel=1e-4)
+
+
+def test_token_logprobs_in_parts_are_the_same(monkeypatch) -> None:
+    torch.manual_seed(0)
+    model = transformer(50, 12, 50, causal=True, width=16, depth=1).double()
+    tokens = torch.randint(50, (5, 12))
+    found = []
+    for most in (2**22, 50 * 7):  # as a whole, and seven positions at a time
+        monkeypatch.setattr(logprobs, "MOST_SCORES", most)
+        model.zero_grad()
+        values = token_logprobs(model, tokens)
+        values.square().sum().backward()
+        found.append([values, *(parameter.grad.clone() for parameter in model.parameters())])
+    for whole, parts in zip(*found, strict=True):
+        torch.testing.assert_close(parts, whole, rtol=1e-12, atol=1e-12)

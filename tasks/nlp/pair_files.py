@@ -1,0 +1,154 @@
+"""Preference pairs of texts from files, a JSON object with `chosen` and `rejected` a line."""
+
+import gzip
+import json
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import torch
+from annotated_types import Gt
+
+from objectives.domains import Count, checked
+from objectives.errors import InputError
+from tasks.nlp.pairs import Pairs, PairSet
+from tasks.nlp.text import SPECIAL, UNKNOWN, tokenize, vocabulary
+from tasks.origin import Origin
+
+END = len(SPECIAL)
+"""The token behind every response, so that none is empty."""
+
+
+class TextPair(NamedTuple):
+    """Words of a prompt and of its two responses."""
+
+    prompt: list[str]
+    chosen: list[str]
+    rejected: list[str]
+
+
+@cache
+@checked
+def text_pairs(
+    data: str,
+    folder: str,
+    hub: str = "",
+    max_length: Annotated[int, Gt(2)] = 128,
+    min_count: Count = 2,
+) -> PairSet:
+    """Pairs from `train.jsonl[.gz]` and `test.jsonl[.gz]`, as word indices.
+
+    What both texts of a pair begin with is the prompt. A response has at most half of
+    `max_length` tokens; of a prompt that is too long for the rest the end is read. A tenth of the
+    training pairs is held out for validation, the same for every seed. Where there is only one
+    file, a tenth of its pairs is the test split.
+
+    Args:
+        data: The folder that holds the data sets' own folders.
+        folder: The set's folder in it.
+        hub: The set's name on the Hugging Face hub, for where it is not there; "" for none.
+        max_length: Tokens of a prompt and a response together.
+        min_count: Times that a word has to stand in the training split to be known.
+
+    Raises:
+        InputError: The set is not there, or a line is no pair.
+    """
+    origin = Origin(
+        name=f"The set of preference pairs {folder}",
+        folder=folder,
+        files="*.jsonl*",
+        how="Put its train.jsonl.gz and test.jsonl.gz there",
+        hub=hub,
+        instead="task=pairs",
+    )
+    splits = split_up(read_set(origin, data), origin)
+    texts = [" ".join(chain(*pair)) for pair in splits["train"]]
+    known = vocabulary(texts, min_count)
+    words = (*SPECIAL, "<end>", *known[len(SPECIAL) :])
+    index = {word: number for number, word in enumerate(words)}
+    train, val, test = (
+        encoded(splits[name], index, max_length) for name in ("train", "val", "test")
+    )
+    return PairSet(train, val, test, num_tokens=len(words))
+
+
+def read_set(origin: Origin, data: str) -> dict[str, list[TextPair]]:
+    """The pairs of each file or of each split of the hub, by its name."""
+    folder = origin.own_files(data)
+    if folder:
+        return {f.name.partition(".")[0]: read_pairs(f) for f in sorted(folder.glob(origin.files))}
+    return {
+        name: [pair_of(f"{origin.hub}, {name}", n, row) for n, row in enumerate(table)]
+        for name, table in origin.splits(data).items()
+    }
+
+
+def read_pairs(file: Path) -> list[TextPair]:
+    """The pairs of a file.
+
+    Raises:
+        InputError: It cannot be read, or a line is no pair.
+    """
+    opened = gzip.open if file.suffix == ".gz" else open
+    try:
+        with opened(file, "rt", encoding="utf-8") as lines:
+            rows = [(number, json.loads(line)) for number, line in enumerate(lines, 1)]
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(
+            f"{file} cannot be read as JSON objects, one a line: {error}. Put the file there whole."
+        ) from None
+    return [pair_of(str(file), number, row) for number, row in rows]
+
+
+def pair_of(where: str, number: int, row: object) -> TextPair:
+    """A row's texts as words.
+
+    Raises:
+        InputError: It has no two texts, or both are the same.
+    """
+    texts = [row.get(name) for name in ("chosen", "rejected")] if isinstance(row, dict) else []
+    if [type(text) for text in texts] != [str, str] or texts[0] == texts[1]:
+        raise InputError(
+            f"{where}, row {number}: expected two different texts, chosen and rejected."
+        )
+    chosen, rejected = (tokenize(str(text)) for text in texts)
+    differ = (
+        n for n, (one, other) in enumerate(zip(chosen, rejected, strict=False)) if one != other
+    )
+    shared = next(differ, min(len(chosen), len(rejected)))
+    return TextPair(chosen[:shared], chosen[shared:], rejected[shared:])
+
+
+def split_up(found: dict[str, list[TextPair]], origin: Origin) -> dict[str, list[TextPair]]:
+    """Training, validation and test split.
+
+    Raises:
+        InputError: There are too few pairs.
+    """
+    rest = found.get("train") or next(iter(found.values()))
+    test = found.get("test") if "train" in found else None
+    if len(rest) < 20:
+        raise InputError(f"{origin.name} has {len(rest)} training pairs; at least 20 are needed.")
+    order = np.random.RandomState(0).permutation(len(rest))
+    parts = [[rest[row] for row in rows] for rows in np.array_split(order, 10)]
+    if test is None:
+        test = parts.pop()
+    return {"val": parts.pop(), "train": list(chain(*parts)), "test": test}
+
+
+def encoded(pairs: list[TextPair], index: dict[str, int], max_length: int) -> Pairs:
+    """Pairs as rows of `max_length` word indices, with masks that are true on responses."""
+    longest = max_length // 2
+    tokens = torch.zeros(2, len(pairs), max_length, dtype=torch.long)
+    mask = torch.zeros(2, len(pairs), max_length, dtype=torch.bool)
+    for row, pair in enumerate(pairs):
+        for side, response in enumerate((pair.chosen, pair.rejected)):
+            written = [*(index.get(word, UNKNOWN) for word in response[: longest - 1]), END]
+            prompt = [index.get(word, UNKNOWN) for word in pair.prompt]
+            prompt = prompt[max(0, len(prompt) + len(written) - max_length) :]
+            stop = len(prompt) + len(written)
+            tokens[side, row, :stop] = torch.tensor([*prompt, *written])
+            mask[side, row, len(prompt) : stop] = True
+    return Pairs(tokens[0], tokens[1], mask[0], mask[1])
