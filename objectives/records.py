@@ -188,6 +188,25 @@ class Bagged(Predicted):
     bags: Int[Tensor, " batch"]
 
 
+@dataclass(frozen=True)
+class Embedded(Record):
+    """Embeddings and class labels."""
+
+    embeddings: Float[Tensor, "batch dim"]
+    labels: Int[Tensor, " batch"]
+    index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Mixed(Embedded):
+    """Embeddings and those of mixtures of two examples each; `mixed_shares` are the first one's."""
+
+    mixed_embeddings: Float[Tensor, "mixtures dim"]
+    mixed_labels: Int[Tensor, "mixtures 2"]
+    mixed_index: Int[Tensor, "mixtures 2"]
+    mixed_shares: Float[Tensor, " mixtures"]
+
+
 def field_names(record: type[Record]) -> set[str]:
     """Everything that an objective may ask of this record by name: fields and properties."""
     derived = {

@@ -13,9 +13,10 @@ from jaxtyping import install_import_hook
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 
-# Before anything imports them; but for the binder and the domains, which have no shapes, and
-# annotations (of pydantic) that beartype does not know.
-SHAPED = {file.stem for file in (ROOT / "objectives").iterdir()} - {"objective", "domains"}
+# Before anything imports them; but for the binder, the domains and what pairs share, which have no
+# shapes, and annotations of which beartype does not know some (pydantic's) and looks at others at
+# random, from Python's generator.
+SHAPED = {file.stem for file in (ROOT / "objectives").iterdir()} - {"objective", "domains", "pairs"}
 install_import_hook([f"objectives.{name}" for name in sorted(SHAPED)], "beartype.beartype")
 
 SMALL = {

@@ -16,8 +16,10 @@ from objectives.objective import Objective, bind, check
 from objectives.records import (
     Attributed,
     Bagged,
+    Embedded,
     Gaussian,
     Labelled,
+    Mixed,
     Ordinal,
     Predicted,
     Preference,
@@ -73,6 +75,21 @@ def attributed() -> Attributed:
 def views() -> Views:
     generator = torch.Generator().manual_seed(0)
     return Views(_normal(generator, 6, 4), _normal(generator, 6, 4), torch.arange(6))
+
+
+def embedded() -> Embedded:
+    generator = torch.Generator().manual_seed(6)  # some pairs are just within each margin
+    labels = torch.tensor([0, 1, 2, 0, 1, 2, 2, 3])  # the last is alone in its class
+    return Embedded(_normal(generator, 8, 4) + 1, labels, torch.arange(8))
+
+
+def mixed() -> Mixed:
+    generator = torch.Generator().manual_seed(1)
+    plain = embedded()
+    pairs = torch.stack([torch.arange(8), torch.tensor([1, 2, 0, 4, 6, 3, 0, 1])], dim=1)
+    shares = torch.rand(8, generator=generator, dtype=torch.float64)
+    columns = plain.labels[pairs], plain.index[pairs], shares
+    return Mixed(*vars(plain).values(), _normal(generator, 8, 4) + 1, *columns)
 
 
 def predicted() -> Predicted:
