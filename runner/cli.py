@@ -34,10 +34,11 @@ Experiments
   runner [OVERRIDE...] --info       how it was composed
 
 What there is
-  runner list KIND                  tasks, models, objectives, optimizers,
-                                    schedules, algorithms, augmentations,
-                                    noises, imbalances, launchers, sweepers,
-                                    samplers, pruners or experiments
+  runner list KIND                  tasks, records, models, objectives,
+                                    optimizers, schedules, algorithms,
+                                    augmentations, noises, imbalances,
+                                    launchers, sweepers, samplers, pruners or
+                                    experiments
   runner list objectives --task digits    those that fit a task
   runner show objective=ldr         formula, hyperparameters, search space
 
@@ -70,6 +71,7 @@ HYDRA_FULL_ERROR=1 shows tracebacks.
 
 LISTS = (
     "tasks",
+    "records",
     "models",
     "objectives",
     "optimizers",
@@ -160,9 +162,12 @@ def claim(words: tuple[str, ...], every: bool) -> None:
 @click.option("--task", default="", help="Only objectives that fit this task.")
 def list_options(kind: str, task: str) -> None:
     """What there is, one line each."""
-    from runner.show import print_list
+    from runner.show import print_list, print_records
 
-    print_list(kind, task)
+    if kind == "records":
+        print_records()
+    else:
+        print_list(kind, task)
 
 
 @commands.command()

@@ -311,6 +311,8 @@ def test_lists_and_shows(command):
     ):
         assert part in shown
     assert "digits" in command("list", "tasks").out
+    records = command("list", "records").out
+    assert re.search(r"^Gaussian +predictions .* diabetes", records, re.MULTILINE)
     experiments = command("list", "experiments").out
     assert "temperature" in experiments
     assert re.search(r"^ppo +Schulman et al. 2017", experiments, re.MULTILINE)
