@@ -3,6 +3,7 @@
 Only what a command needs is imported, inside it: help, lists and completion must answer at once.
 """
 
+import errno
 import logging
 import os
 import sys
@@ -299,6 +300,8 @@ def explain(error: Exception) -> str:
     """One message for an error; bugs and failures of a run name where to look."""
     if isinstance(error, InputError):
         return f"runner: {error}"
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"runner: {error.strerror}; make room, and the same command goes on from there"
     kind = type(error).__name__
     if kind == "SweepFailed":
         return f"runner: {error}"
