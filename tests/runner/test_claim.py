@@ -244,7 +244,8 @@ def test_the_claims_here_can_be_read():
     for name in all_names():
         claim = named(name)
         assert claim.paper
-        assert {arm for r in claim.holds for arm in (r.one, r.other)} == set(claim.arms)
+        compared = {arm for r in claim.holds for arm in (r.one, r.other)}
+        assert claim.swept or compared == set(claim.arms)
 
 
 TINY = {"defaults": [{"override /task": "digits"}, {"override /model": "linear"}], "steps": 3}
