@@ -16,6 +16,8 @@ from runner.report.series import WIDE
 from runner.statistics import Interval
 from runner.verdict import Arm
 
+UNCHANGED = "without other overrides"
+
 
 class Series(NamedTuple):
     """Arms that differ in nothing but what is swept.
@@ -49,10 +51,10 @@ def picture(claim: Claim, found: Mapping[str, Arm]) -> bytes:
         figure = Figure(figsize=(5.2, 3.4), layout="constrained")
         panel = figure.subplots()
         for line, colour, marker in zip(lines, cycle(COLOURS), cycle(MARKERS), strict=False):
-            _draw(panel, line, color=colour, label=line.label or None, marker=marker)
+            _draw(panel, line, color=colour, label=line.label or UNCHANGED, marker=marker)
         _scale(panel, values)
         panel.set(xlabel=claim.swept, ylabel=claim.metric)
-        if any(line.label for line in lines):
+        if len(lines) > 1:
             panel.legend(fontsize=7, framealpha=0.6)
         return png(figure)
 
