@@ -83,7 +83,7 @@ class FedAvg(Descent):
 
 
 class FedAU(FedAvg):
-    """Federated averaging that is fair to clients which are seldom there, without knowing how seldom.
+    """Federated averaging that is fair to clients which are there seldom, nobody knows how seldom.
 
     w <- w + server_lr / N * sum over the round's clients n of omega_n * (w_n - w),
 
