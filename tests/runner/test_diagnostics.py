@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from runner.rundir import RunDir
 
@@ -66,6 +67,15 @@ def test_what_cannot_be_watched_is_refused(command, root, words, message):
     assert said.code == 1
     assert message in said.err
     assert "Traceback" not in said.err
+
+
+def test_the_norm_of_weights_by_hand(built):
+    experiment = built("digits", "diagnostic=weight_norm", "model=linear")
+    (diagnostic,) = experiment.diagnostics
+    model = experiment.learner.model
+    with torch.no_grad():
+        model.head.weight.fill_(0.5)  # 10 x 64
+    assert diagnostic.metrics("val") == {"weight_norm": pytest.approx(0.5 * 640**0.5)}
 
 
 def test_it_is_listed(command):
