@@ -13,7 +13,7 @@ from objectives.policy import MAX_LOG_RATIO
 
 
 def ddpm(
-    predicted_noise: Float[Tensor, "batch *shape"], noise: Float[Tensor, "batch *shape"]
+    predicted_noise: Float[Tensor, " batch *shape"], noise: Float[Tensor, " batch *shape"]
 ) -> Float[Tensor, " batch"]:
     """Denoising diffusion, the simplified objective: squared error of the noise.
 
@@ -35,9 +35,9 @@ def ddpm(
 
 
 def flow_matching(
-    velocity: Float[Tensor, "batch *shape"],
-    clean: Float[Tensor, "batch *shape"],
-    noise: Float[Tensor, "batch *shape"],
+    velocity: Float[Tensor, " batch *shape"],
+    clean: Float[Tensor, " batch *shape"],
+    noise: Float[Tensor, " batch *shape"],
 ) -> Float[Tensor, " batch"]:
     """Conditional flow matching along straight lines: squared error of the velocity.
 
@@ -71,12 +71,12 @@ def by_time(times: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
 
 
 def awm(
-    velocity: Float[Tensor, "batch *shape"],
-    clean: Float[Tensor, "batch *shape"],
-    noise: Float[Tensor, "batch *shape"],
+    velocity: Float[Tensor, " batch *shape"],
+    clean: Float[Tensor, " batch *shape"],
+    noise: Float[Tensor, " batch *shape"],
     times: Float[Tensor, " batch"],
-    old_velocity: Float[Tensor, "batch *shape"],
-    ref_velocity: Float[Tensor, "batch *shape"],
+    old_velocity: Float[Tensor, " batch *shape"],
+    ref_velocity: Float[Tensor, " batch *shape"],
     advantages: Float[Tensor, " batch"],
     *,
     weighting: Callable[..., Tensor] = uniform,
@@ -127,6 +127,6 @@ def awm(
 
 
 def _squared_distance(
-    one: Float[Tensor, "batch *shape"], other: Float[Tensor, "batch *shape"]
+    one: Float[Tensor, " batch *shape"], other: Float[Tensor, " batch *shape"]
 ) -> Float[Tensor, " batch"]:
     return (one - other).square().flatten(1).mean(1)

@@ -211,8 +211,8 @@ class Mixed(Embedded):
 class Denoised(Record):
     """The noise in noised examples, and what a model takes for it."""
 
-    predicted_noise: Float[Tensor, "batch *shape"]
-    noise: Float[Tensor, "batch *shape"]
+    predicted_noise: Float[Tensor, " batch *shape"]
+    noise: Float[Tensor, " batch *shape"]
     index: Int[Tensor, " batch"]
 
 
@@ -223,20 +223,22 @@ class Flow(Record):
     At a time of 0 an example is `clean`, at 1 it is `noise`; its own velocity is their difference.
     """
 
-    velocity: Float[Tensor, "batch *shape"]
-    clean: Float[Tensor, "batch *shape"]
-    noise: Float[Tensor, "batch *shape"]
+    velocity: Float[Tensor, " batch *shape"]
+    clean: Float[Tensor, " batch *shape"]
+    noise: Float[Tensor, " batch *shape"]
     times: Float[Tensor, " batch"]
     index: Int[Tensor, " batch"]
 
 
 @dataclass(frozen=True)
 class RewardedFlow(Flow):
-    """Flow on samples of the model's own, with the velocities of the model that drew them and of
-    the reference, and what the samples are worth beside the others."""
+    """Flow on samples of a model's own, and how much better each is than the others.
 
-    old_velocity: Float[Tensor, "batch *shape"]
-    ref_velocity: Float[Tensor, "batch *shape"]
+    `old_velocity` is of the model when it drew them, `ref_velocity` of the reference.
+    """
+
+    old_velocity: Float[Tensor, " batch *shape"]
+    ref_velocity: Float[Tensor, " batch *shape"]
     advantages: Float[Tensor, " batch"]
 
 

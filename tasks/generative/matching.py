@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,7 @@ class Matching(Protocol):
         self.data, self.device = data.to(device), device
         self.sampler = sampler(data.train, batch_size, seed, device)
         self.steps_per_epoch = self.sampler.steps_per_epoch
-        self.facts = {
+        self.facts: dict[str, Any] = {
             "data_shape": tuple(data.train.shape[1:]),
             "num_examples": len(data.train),
         }
@@ -115,7 +115,7 @@ class FlowMatching(Matching):
         super().__init__(data, batch_size, seed, device, sampler)
         self.sampling_steps = sampling_steps
 
-    def __call__(self, model: nn.Module, batch: Noised) -> Flow:
+    def __call__(self, model: nn.Module, batch: Any) -> Flow:
         velocity = model(between(batch.clean, batch.noise, batch.times), batch.times)
         return Flow(velocity, batch.clean, batch.noise, batch.times, batch.index)
 

@@ -56,6 +56,7 @@ class RewardedSamples(FlowMatching):
         super().__init__(data, batch_size, seed, device, sampling_steps=sampling_steps)
         self.reward, self.group_size = reward(self.data), group_size
         self.batch_size, self.seed, self.times_per_sample = batch_size, seed, times_per_sample
+        self.facts |= {"num_examples": group_size * times_per_sample}
         self.steps_per_epoch = -(-group_size * times_per_sample // batch_size)
         self.round: Rewarded | None = None
 
@@ -70,7 +71,7 @@ class RewardedSamples(FlowMatching):
         for index in index_batches(count, self.batch_size, self.seed, epoch, start, self.device):
             yield Rewarded(*(column[index] for column in vars(self.round).values()))
 
-    def __call__(self, model: nn.Module, batch: Rewarded) -> RewardedFlow:
+    def __call__(self, model: nn.Module, batch: Any) -> RewardedFlow:
         noised = between(batch.clean, batch.noise, batch.times)
         with torch.no_grad():
             reference = self.reference(noised, batch.times)
@@ -101,17 +102,14 @@ class RewardedSamples(FlowMatching):
         start = torch.randn(self.group_size, *shape, device=self.device)
         samples = euler(model, start, self.sampling_steps)
         advantages = standardized(self.reward(samples))
-        clean = samples.repeat_interleave(self.times_per_sample, dim=0)
-        noise, times = torch.randn_like(clean), self.times(len(clean))
-        index = torch.arange(self.group_size, device=self.device)
-        return Rewarded(
-            clean,
-            noise,
-            times,
-            index.repeat_interleave(self.times_per_sample),
-            model(between(clean, noise, times), times),
-            advantages.repeat_interleave(self.times_per_sample),
+        clean, advantages = (
+            column.repeat_interleave(self.times_per_sample, dim=0)
+            for column in (samples, advantages)
         )
+        noise, times = torch.randn_like(clean), self.times(len(clean))
+        velocity = model(between(clean, noise, times), times)
+        index = torch.arange(len(clean), device=self.device)
+        return Rewarded(clean, noise, times, index, velocity, advantages)
 
 
 def standardized(rewards: Tensor) -> Tensor:

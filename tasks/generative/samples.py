@@ -30,7 +30,7 @@ class Samples:
 
     def to(self, device: torch.device) -> "Samples":
         labels = self.labels if self.labels is None else self.labels.to(device)
-        return Samples(*(part.to(device) for part in (self.train, self.val, self.test)), labels)
+        return Samples(self.train.to(device), self.val.to(device), self.test.to(device), labels)
 
 
 @checked
