@@ -242,6 +242,20 @@ class RewardedFlow(Flow):
     advantages: Float[Tensor, " batch"]
 
 
+@dataclass(frozen=True)
+class DenoisingSteps(Record):
+    """Random steps from noise to samples, and what the samples are worth beside the others.
+
+    Log-probabilities are of a step's outcome, all dimensions together, in nats: under the current
+    model, and under the one that took the step.
+    """
+
+    logprob: Float[Tensor, " batch"]
+    old_logprob: Float[Tensor, " batch"]
+    advantages: Float[Tensor, " batch"]
+    index: Int[Tensor, " batch"]
+
+
 def field_names(record: type[Record]) -> set[str]:
     """Everything that an objective may ask of this record by name: fields and properties."""
     derived = {

@@ -43,6 +43,7 @@ SMALL_PROTOCOL = {
     "FlowMatching": {"sampling_steps": 4},
     "Diffusion": {"diffusion_steps": 4},
     "RewardedSamples": {"sampling_steps": 4, "group_size": 8, "times_per_sample": 16},
+    "RandomSteps": {"sampling_steps": 16, "group_size": 8},
 }
 """Settings by class that make a protocol small."""
 

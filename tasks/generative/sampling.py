@@ -1,9 +1,8 @@
 """From noise to samples, and how far samples are from data."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal
 
 PROJECTIONS = 256
 """Directions along which two sets of samples are compared."""
@@ -16,6 +15,29 @@ def euler(model: nn.Module, noise: Tensor, steps: int) -> Tensor:
         times = torch.full((len(x),), step / steps, device=x.device)
         x = x - model(x, times) / steps
     return x
+
+
+def random_step(velocity: Tensor, x: Tensor, times: Tensor, steps: int, noise: float) -> Normal:
+    """Where a step of a flow leads if it is random, so that the samples stay what they are.
+
+    N(x - (v + s^2 / 2t (x + (1 - t) v)) / steps,  s^2 / steps),      s^2 = noise^2 t / (1 - t)
+
+    1 - t is taken for 1 / steps at t = 1; noise -> 0 is Euler's step.
+
+    Args:
+        velocity: The flow's velocity v at x and t.
+        x: Where the step begins.
+        times: Time t of each example, 1 at noise.
+        steps: Steps from noise to a sample.
+        noise: How random the step is.
+
+    Source:
+        Liu et al. 2025, arXiv:2505.05470; what is done at t = 1 is their code's.
+    """
+    t = times.view(-1, *[1] * (x.dim() - 1))
+    spread = noise**2 * t / (1 - t).clamp_min(1 / steps)
+    drift = velocity + spread / (2 * t) * (x + (1 - t) * velocity)
+    return Normal(x - drift / steps, (spread / steps).sqrt().expand_as(x))
 
 
 def ancestral(
@@ -61,7 +83,3 @@ def sliced_wasserstein(one: Tensor, other: Tensor, generator: torch.Generator) -
     directions = (directions / directions.norm(dim=0)).to(one.device)
     gaps = (one @ directions).sort(dim=0).values - (other @ directions).sort(dim=0).values
     return gaps.square().mean().sqrt().item()
-
-
-Sample = Callable[[nn.Module, Tensor], Tensor]
-"""From a model and noise to samples."""

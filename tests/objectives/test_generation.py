@@ -28,8 +28,9 @@ def rewarded() -> RewardedFlow:
     """Ratios on either side of the range, and advantages beyond their bound."""
     plain = flow()
     target = plain.noise - plain.clean
-    near, far, reference = target + 0.5 * plain.velocity, *normal(2, 6, 2, 3, seed=1)
+    far, reference = normal(2, 6, 2, 3, seed=1)
     rest = plain.clean, plain.noise, plain.times, plain.index
+    near, far = target + 0.5 * plain.velocity, target + 1.2 * far
     return RewardedFlow(near, *rest, far, reference, 7 * normal(6, seed=2))
 
 
