@@ -24,8 +24,10 @@ SMALL = {
     "breast_cancer": ["model.width=16"],
     "cartpole": ["model.width=8"],
     "charlm": ["model.width=16", "model.depth=1", "model.heads=2", "task.data.context=16"],
+    "density": ["model.width=16", "model.depth=1", "size=600"],
     "diabetes": ["model.width=16"],
     "digits": ["model.width=16"],
+    "digits_generation": ["model.width=16", "model.depth=1"],
     "friedman": ["model.width=16", "size=200"],
     "gerrymander": ["model.width=16", "size=200"],
     "gym": ["model.width=8"],
@@ -36,7 +38,13 @@ SMALL = {
 }
 """Overrides that make the task's model small."""
 
-SMALL_PROTOCOL = {"OnPolicy": {"actors": 2, "horizon": 16, "replays": 2, "episodes": 2}}
+SMALL_PROTOCOL = {
+    "OnPolicy": {"actors": 2, "horizon": 16, "replays": 2, "episodes": 2},
+    "FlowMatching": {"sampling_steps": 4},
+    "Diffusion": {"diffusion_steps": 4},
+    "RewardedSamples": {"sampling_steps": 4, "group_size": 8, "times_per_sample": 16},
+    "RandomSteps": {"sampling_steps": 16, "group_size": 8},
+}
 """Settings by class that make a protocol small."""
 
 

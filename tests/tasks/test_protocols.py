@@ -32,6 +32,10 @@ PROTOCOLS = {
     "GaussianRegression": ("diabetes", "objective=gaussian_nll"),
     "QuantileRegression": ("diabetes", "objective=quantile"),
     "PairedResponses": ("pairs", "objective=dpo", "batch_size=300"),
+    "FlowMatching": ("density", "objective=flow_matching"),
+    "Diffusion": ("density", "objective=ddpm"),
+    "RewardedSamples": ("density", "objective=awm", "batch_size=32"),
+    "RandomSteps": ("density", "objective=ddpo", "batch_size=32"),
     "OnPolicy": ("cartpole", "objective=ppo"),
     "LanguageModelling": ("charlm", "objective=cross_entropy", "batch_size=256"),
 }

@@ -1,0 +1,1 @@
+"""Generation: densities of points and images, and models that turn noise into samples of them."""

@@ -1,0 +1,49 @@
+"""What samples are worth: functions of a point, and models of what an image shows."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from objectives.domains import Count, checked
+from objectives.errors import InputError
+from tasks.generative.samples import Samples
+
+Reward = Callable[[Tensor], Tensor]
+"""From samples [n, *shape] to what each is worth [n]."""
+
+
+def nearness(data: Samples, *, target: Sequence[float]) -> Reward:
+    """Minus the distance to a point.
+
+    Raises:
+        InputError: The point is not of the data's dimensions.
+    """
+    shape = tuple(data.train.shape[1:])
+    point = torch.tensor(list(target), dtype=torch.float32, device=data.train.device)
+    if tuple(point.shape) != shape:
+        raise InputError(f"target={list(target)} is no point among data of shape {shape}.")
+    return lambda samples: -(samples - point).flatten(1).norm(dim=1)
+
+
+@checked
+def class_logprob(data: Samples, *, wanted: Count) -> Reward:
+    """Log-probability, in nats, of a class by a logistic regression on the training images.
+
+    Raises:
+        InputError: The data have no labels, or no such class.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if data.labels is None:
+        raise InputError("these data have no labels for a reward model to learn.")
+    classes = data.labels.unique().tolist()
+    if wanted not in classes:
+        raise InputError(f"wanted={wanted} is no class; there are {classes}.")
+    fitted = LogisticRegression(max_iter=1000).fit(data.train.flatten(1).cpu(), data.labels.cpu())
+    weights, offsets = (
+        torch.from_numpy(part).float().to(data.train.device)
+        for part in (fitted.coef_, fitted.intercept_)
+    )
+    column = classes.index(wanted)
+    return lambda samples: (samples.flatten(1) @ weights.T + offsets).log_softmax(1)[:, column]
