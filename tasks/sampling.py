@@ -61,10 +61,15 @@ class Shuffled(Sampler):
         )
 
 
+def generator_of(*numbers: int) -> torch.Generator:
+    """A generator that depends on these numbers alone."""
+    mixed = np.random.SeedSequence(numbers).generate_state(1)  # torch takes 32 bits of a seed
+    return torch.Generator().manual_seed(int(mixed[0]))
+
+
 def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
     """A permutation that depends on seed and epoch alone."""
-    mixed = np.random.SeedSequence([seed, epoch]).generate_state(1)  # torch takes 32 bits of a seed
-    return torch.randperm(count, generator=torch.Generator().manual_seed(int(mixed[0])))
+    return torch.randperm(count, generator=generator_of(seed, epoch))
 
 
 def index_batches(
