@@ -13,6 +13,7 @@ from rich.table import Table
 
 from bench import (
     charlm,
+    embeddings,
     ingest,
     launch,
     ldr,
@@ -32,6 +33,7 @@ README = Path(__file__).with_name("README.md")
 BENCHMARKS = {
     "loop": ("Training loop: runner / bare PyTorch", loop),
     "ldr": ("Loss: forward and backward pass", ldr),
+    "embeddings": ("Losses of pairs: large batches", embeddings),
     "startup": ("Start of a command", startup),
     "launch": ("Launch: what a job costs", launch),
     "speedup": ("Launch: two slots / one process", speedup),

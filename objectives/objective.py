@@ -199,6 +199,8 @@ def _coerce(factory: "partial[Any]", name: str, hint: Any, value: Any) -> Any:
         return check(value)
     if hint == TERMS:
         return {key: check(term) for key, term in value.items()}
+    if isinstance(value, partial):  # a function, which has hyperparameters of its own
+        return check(value)
     return coerced(title(factory), name, hint, _plain(value))
 
 

@@ -153,6 +153,61 @@ class Rollout(Record):
 
 
 @dataclass(frozen=True)
+class Attributed(Labelled):
+    """Class scores and labels of examples that have protected attributes.
+
+    A number is one column, standardised, and so is a category of two, as 0 and 1; a category of
+    more is one column a value, of 0 and sqrt(1/2), so that two values are one apart.
+    """
+
+    attributes: Float[Tensor, "batch columns"]
+
+    @property
+    def predictions(self) -> Float[Tensor, " batch"]:
+        """Probability of the last class: the outcome that a decision grants."""
+        return self.logits.softmax(dim=-1)[:, -1]
+
+
+@dataclass(frozen=True)
+class Ordinal(Record):
+    """Log-odds of an ordered class being at most each threshold, and the class.
+
+    `coefficients` are the weights by which the model's head makes the log-odds from its features.
+    """
+
+    cumulative_logits: Float[Tensor, "batch thresholds"]
+    labels: Int[Tensor, " batch"]
+    coefficients: Float[Tensor, "thresholds features"]
+    index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Bagged(Predicted):
+    """Predictions of examples whose target is known as the mean of their bag alone."""
+
+    bags: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Embedded(Record):
+    """Embeddings and class labels."""
+
+    embeddings: Float[Tensor, "batch dim"]
+    labels: Int[Tensor, " batch"]
+    index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Mixed(Embedded):
+    """Embeddings and those of mixtures of two examples each; `mixed_shares` are the first one's."""
+
+    mixed_embeddings: Float[Tensor, "mixtures dim"]
+    mixed_labels: Int[Tensor, "mixtures 2"]
+    mixed_index: Int[Tensor, "mixtures 2"]
+    mixed_shares: Float[Tensor, " mixtures"]
+
+
+@dataclass(frozen=True)
 class Transitions(Record):
     """Transitions of others, and what two critics and a policy say of them.
 
@@ -186,39 +241,6 @@ class GuidedTransitions(Transitions):
     reconstructions: Float[Tensor, "batch dims"]
     latent_means: Float[Tensor, "batch latent"]
     latent_stds: Float[Tensor, "batch latent"]
-
-
-@dataclass(frozen=True)
-class PredictedNoise(Record):
-    """The noise in noisy examples, and what a model takes for it."""
-
-    noise_predictions: Float[Tensor, "batch *shape"]
-    noise: Float[Tensor, "batch *shape"]
-    index: Int[Tensor, " batch"]
-
-
-@dataclass(frozen=True)
-class Velocities(Record):
-    """Velocities at (1 - time) * samples + time * noise, as a model predicts them."""
-
-    velocities: Float[Tensor, "batch *shape"]
-    samples: Float[Tensor, "batch *shape"]
-    noise: Float[Tensor, "batch *shape"]
-    times: Float[Tensor, " batch"]
-    index: Int[Tensor, " batch"]
-
-
-@dataclass(frozen=True)
-class RewardedVelocities(Velocities):
-    """Velocities at noisy samples of the model's own, which had a reward.
-
-    `old_velocities` are those of the model that sampled, `ref_velocities` those of the model before
-    any reward; both are constants, as are the advantages.
-    """
-
-    old_velocities: Float[Tensor, "batch *shape"]
-    ref_velocities: Float[Tensor, "batch *shape"]
-    advantages: Float[Tensor, " batch"]
 
 
 def field_names(record: type[Record]) -> set[str]:

@@ -1,6 +1,7 @@
 """What there is to run, read from YAML and syntax trees: nothing heavy is imported."""
 
 import ast
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -132,7 +133,17 @@ def fits(objective: Option, offered: list[set[str]]) -> bool:
 
 def record_fields(task: Mapping[str, Any]) -> list[set[str]]:
     """The fields of each record that a task's protocols yield."""
-    return [_fields_of_record(p["_target_"]) for p in task["protocols"]]
+    return [set(_members(_record(p["_target_"]))) for p in task["protocols"]]
+
+
+def records() -> dict[str, tuple[tuple[str, ...], list[str]]]:
+    """The fields of each record that some task yields, and those tasks."""
+    found: dict[str, tuple[tuple[str, ...], list[str]]] = {}
+    for name, entry in options("task").items():
+        yields = (_record(p["_target_"]) for p in entry.config["task"]["protocols"])
+        for record in dict.fromkeys(yields):
+            found.setdefault(record, (_members(record), []))[1].append(name)
+    return dict(sorted(found.items()))
 
 
 def fields(objective: Option) -> list[str]:
@@ -170,28 +181,28 @@ def _merged(base: Any, own: Any) -> Any:
 
 
 @cache
-def _fields_of_record(protocol: str) -> set[str]:
-    """The fields of the record that a protocol class names in `record = ...`."""
+def _record(protocol: str) -> str:
+    """The record that a protocol class names in `record = ...`."""
     node = definition(protocol)
     for statement in node.body if isinstance(node, ast.ClassDef) else []:
         if re.match(r"record( = |: )", ast.unparse(statement)):
-            name = ast.unparse(statement).rpartition(" = ")[2]
-            return _members(f"objectives.records.{name}")
+            return ast.unparse(statement).rpartition(" = ")[2]
     raise InputError(f"{protocol} is no protocol class with a record of its own.")
 
 
-def _members(record: str) -> set[str]:
-    """Fields and properties of a record class and its bases."""
-    node = definition(record)
+@cache
+def _members(record: str) -> tuple[str, ...]:
+    """Fields and properties of a record class, those of its bases before its own."""
+    node = definition(f"objectives.records.{record}")
     assert isinstance(node, ast.ClassDef)
-    own = {
+    own = (
         ast.unparse(statement.target) if isinstance(statement, ast.AnnAssign) else statement.name
         for statement in node.body
         if isinstance(statement, ast.FunctionDef | ast.AnnAssign)
-    }
+    )
     bases = (base.id for base in node.bases if isinstance(base, ast.Name))
-    inherited = (_members(f"objectives.records.{base}") for base in bases)
-    return own.union(*inherited)
+    inherited = (_members(base) for base in bases)
+    return (*itertools.chain.from_iterable(inherited), *own)
 
 
 def _method(node: ast.AST | None, name: str) -> ast.FunctionDef | None:

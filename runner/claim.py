@@ -17,9 +17,12 @@ An arm is the experiment with its overrides, once for each seed. What must hold 
 metric is higher than another's (>), or lower (<), by more than a lead where one is given.
 """
 
+import itertools
 import re
 import shlex
+from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +34,9 @@ from runner.statistics import FEWEST
 REQUIRED = {"says", "metric", "seeds", "arms", "holds"}
 KEYS = {*REQUIRED, "paper", "notes"}
 SPLITS = ("test/", "val/", "train/")
+A_SWEEP = 3
+"""Values of a hyperparameter from which arms are a sweep of it."""
+
 RELATION = re.compile(r"\s*(\w+)\s*([<>])\s*(\w+)\s*(?:([+-])\s*(\d*\.?\d+(?:e-?\d+)?)\s*)?")
 
 
@@ -81,6 +87,17 @@ class Claim:
     @property
     def name(self) -> str:
         return self.file.stem
+
+    @property
+    def swept(self) -> str:
+        """The hyperparameter for which the arms have the most numbers; "" where those are few."""
+        values: dict[str, set[float]] = defaultdict(set)
+        for word in itertools.chain.from_iterable(self.arms.values()):
+            key, _, value = word.partition("=")
+            with suppress(ValueError):
+                values[key].add(float(value))
+        key = max(values, key=lambda name: len(values[name]), default="")
+        return key if len(values[key]) >= A_SWEEP else ""
 
 
 def named(name: str) -> Claim:

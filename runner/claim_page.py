@@ -57,6 +57,11 @@ def write_page(
     file = pages_beside(claim.file) / f"{claim.name}.md"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, page(claim, arms, list(findings), found))
+    if claim.swept:
+        from runner.claim_plot import picture
+
+        png = picture(claim, arms)
+        write_whole(file.with_suffix(".png"), lambda plot: plot.write(png))
     write_whole(file.parent / "README.md", index(file.parent))
     return file
 
@@ -78,6 +83,7 @@ def page(claim: Claim, arms: Mapping[str, Arm], findings: list[Finding], found: 
         f"# {claim.name}",
         claim.says,
         *[claim.notes] * bool(claim.notes),
+        *[f"![{claim.metric} against {claim.swept}]({claim.name}.png)"] * bool(claim.swept),
         _table(["", ""], _facts(claim, arms, found)),
         "## Comparisons",
         _table(["must hold", "difference", "p", "found"], map(_compared, findings)),

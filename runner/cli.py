@@ -3,6 +3,7 @@
 Only what a command needs is imported, inside it: help, lists and completion must answer at once.
 """
 
+import errno
 import logging
 import os
 import sys
@@ -34,10 +35,11 @@ Experiments
   runner [OVERRIDE...] --info       how it was composed
 
 What there is
-  runner list KIND                  tasks, models, objectives, optimizers,
-                                    schedules, algorithms, augmentations,
-                                    noises, imbalances, launchers, sweepers,
-                                    samplers, pruners or experiments
+  runner list KIND                  tasks, records, models, objectives,
+                                    optimizers, schedules, algorithms,
+                                    augmentations, noises, imbalances,
+                                    launchers, sweepers, samplers, pruners or
+                                    experiments
   runner list objectives --task digits    those that fit a task
   runner show objective=ldr         formula, hyperparameters, search space
 
@@ -70,6 +72,7 @@ HYDRA_FULL_ERROR=1 shows tracebacks.
 
 LISTS = (
     "tasks",
+    "records",
     "models",
     "objectives",
     "optimizers",
@@ -160,9 +163,12 @@ def claim(words: tuple[str, ...], every: bool) -> None:
 @click.option("--task", default="", help="Only objectives that fit this task.")
 def list_options(kind: str, task: str) -> None:
     """What there is, one line each."""
-    from runner.show import print_list
+    from runner.show import print_list, print_records
 
-    print_list(kind, task)
+    if kind == "records":
+        print_records()
+    else:
+        print_list(kind, task)
 
 
 @commands.command()
@@ -294,6 +300,8 @@ def explain(error: Exception) -> str:
     """One message for an error; bugs and failures of a run name where to look."""
     if isinstance(error, InputError):
         return f"runner: {error}"
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"runner: {error.strerror}; make room, and the same command goes on from there"
     kind = type(error).__name__
     if kind == "SweepFailed":
         return f"runner: {error}"

@@ -348,7 +348,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def write_whole(path: Path, content: str | Callable[[BinaryIO], None]) -> None:
+def write_whole(path: Path, content: str | Callable[[BinaryIO], object]) -> None:
     """Write a file so that it appears whole or not at all, whatever is cut off meanwhile.
 
     After a loss of power the file is there as it is now or as it was before.

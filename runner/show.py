@@ -16,6 +16,7 @@ from runner.catalogue import (
     option,
     options,
     record_fields,
+    records,
 )
 from runner.console import console
 
@@ -36,6 +37,14 @@ def print_list(kind: str, task: str) -> None:
         found = [entry for entry in found if fits(entry, offered)]
     for line in columns([(entry.name, entry.paper, entry.about) for entry in found]):
         console.print(Text(line), no_wrap=True, overflow="ellipsis", soft_wrap=False)
+
+
+def print_records() -> None:
+    """What an objective may ask for: records, their fields, the tasks that yield them."""
+    table = Table("record", "fields", "tasks", box=None, pad_edge=False)
+    for name, (members, tasks) in records().items():
+        table.add_row(name, " ".join(members), " ".join(tasks))
+    console.print(table)
 
 
 def columns(rows: list[tuple[str, ...]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is done to the labels of a training set: noise, imbalance, and taking a part of it.
+"""What is done to the labels of a training set: noise, imbalance, and taking parts of it.
 
 All of it is drawn from the generator that is given, so that a run's seed decides.
 """
@@ -173,6 +173,30 @@ def kept(
         members = order[labels[order] == number]
         chosen.append(members[: max(1, round(shares[number].item() * len(members)))])
     return torch.cat(chosen).sort().values
+
+
+def validation(labels: Tensor, share: float, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Positions of the training and the validation split, stratified, the same for every seed.
+
+    Raises:
+        InputError: A class has too few examples to be in both.
+    """
+    from sklearn.model_selection import train_test_split
+
+    counts = labels.bincount(minlength=num_classes)
+    if counts.min() < 2:
+        raise InputError(
+            f"class {int(counts.argmin())} has {int(counts.min())} training examples; "
+            "at least 2 are needed to make a validation split."
+        )
+    try:
+        parts = train_test_split(
+            np.arange(len(labels)), test_size=share, stratify=labels.numpy(), random_state=0
+        )
+    except ValueError as error:
+        raise InputError(f"no validation split can be made: {error}") from None
+    train, val = (torch.from_numpy(part) for part in parts)
+    return train, val
 
 
 def _chosen(count: int, rate: float, generator: Generator) -> Tensor:

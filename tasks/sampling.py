@@ -2,11 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sized
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from objectives.domains import Count
+from objectives.errors import InputError
 
 
 class Sampler(ABC):
@@ -59,6 +62,67 @@ class Shuffled(Sampler):
                 self.count, self.batch_size, self.seed, epoch, start, self.device, self.drop_last
             )
         )
+
+
+class WithLabels(Protocol):
+    """What can be sampled by class."""
+
+    labels: Tensor
+
+
+class ClassBalanced(Sampler):
+    """Batches of equally many examples of some classes, drawn anew for every batch.
+
+    As many classes, drawn at random, as a batch can hold with `samples_per_class` of each, or all
+    there are with more of each. A class with too few examples gives all that it has, so that none
+    is twice in a batch. An epoch is as many batches as hold the set once; which of its examples
+    they hold is left to chance.
+
+    Args:
+        split: What is sampled.
+        batch_size: Most examples of a batch.
+        seed: Decides what is drawn.
+        device: Where the positions are wanted.
+        samples_per_class: Least examples of a class in a batch.
+
+    Raises:
+        InputError: A batch has no room for two classes.
+    """
+
+    def __init__(
+        self,
+        split: WithLabels,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        *,
+        samples_per_class: Count = 4,
+    ):
+        if batch_size < 2 * samples_per_class:
+            raise InputError(
+                f"batch_size={batch_size} has no room for two classes of "
+                f"samples_per_class={samples_per_class}: set batch_size to "
+                f"{2 * samples_per_class} or more."
+            )
+        labels = split.labels.cpu()
+        self.members = [(labels == label).nonzero().squeeze(1) for label in labels.unique()]
+        self.classes = min(len(self.members), batch_size // samples_per_class)
+        self.per_class = batch_size // self.classes
+        self.seed, self.device = seed, device
+        self.steps_per_epoch = -(-len(labels) // batch_size)
+
+    def batches(self, epoch: int, start: int) -> Iterator[Tensor]:
+        return (self._batch(epoch, number) for number in range(start, self.steps_per_epoch))
+
+    def _batch(self, epoch: int, number: int) -> Tensor:
+        generator = generator_of(self.seed, epoch, number)
+        chosen = torch.randperm(len(self.members), generator=generator)[: self.classes]
+        positions = [_some(self.members[label], self.per_class, generator) for label in chosen]
+        return torch.cat(positions).to(self.device)
+
+
+def _some(positions: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    return positions[torch.randperm(len(positions), generator=generator)[:count]]
 
 
 def generator_of(*numbers: int) -> torch.Generator:

@@ -13,19 +13,26 @@ from jaxtyping import install_import_hook
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 
-# Before anything imports them; but for the binder and the domains, which have no shapes, and
-# annotations (of pydantic) that beartype does not know.
-SHAPED = {file.stem for file in (ROOT / "objectives").iterdir()} - {"objective", "domains"}
+# Before anything imports them; but for the binder, the domains and what pairs share, which have no
+# shapes, and annotations of which beartype does not know some (pydantic's) and looks at others at
+# random, from Python's generator.
+SHAPED = {file.stem for file in (ROOT / "objectives").iterdir()} - {"objective", "domains", "pairs"}
 install_import_hook([f"objectives.{name}" for name in sorted(SHAPED)], "beartype.beartype")
 
 SMALL = {
+    "adult": ["model.width=16"],
+    "breast_cancer": ["model.width=16"],
     "cartpole": ["model.width=8"],
     "charlm": ["model.width=16", "model.depth=1", "model.heads=2", "task.data.context=16"],
     "diabetes": ["model.width=16"],
     "digits": ["model.width=16"],
     "friedman": ["model.width=16", "size=200"],
+    "gerrymander": ["model.width=16", "size=200"],
     "gym": ["model.width=8"],
+    "linear": ["size=100", "dim=10"],
+    "madelon": ["model.width=16", "size=200"],
     "pairs": ["model.width=16", "model.depth=1", "model.heads=2"],
+    "rare_steps": ["size=200", "model=linear"],
 }
 """Overrides that make the task's model small."""
 

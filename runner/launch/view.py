@@ -5,8 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from runner.console import console
 from runner.job import outcome
@@ -91,8 +94,22 @@ def jobs_table(title: str, runs: list[RunDir]) -> Table | str:
     for column in ("step", "loss", "steps/s", "left"):
         table.add_column(column, justify="right", no_wrap=True)
     for run in runs:
-        table.add_row(run.run["name"], *progress(run))
+        table.add_row(Tail(run.run["name"]), *progress(run))
     return table
+
+
+class Tail:
+    """A line that loses its start where there is no room: a job's name ends with what is swept."""
+
+    def __init__(self, line: str):
+        self.line = line
+
+    def __rich_measure__(self, _: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, min(len(self.line), options.max_width))
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        room = options.max_width
+        yield Text(self.line if len(self.line) <= room else f"…{self.line[1 - room :]}")
 
 
 def progress(run: RunDir) -> tuple[str, str, str, str]:

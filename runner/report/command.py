@@ -28,10 +28,8 @@ def report(given: Sequence[str], form: str = "", metrics: Sequence[str] = ()) ->
         metrics: Two metrics of the Pareto plot, instead of what judges and training time.
 
     Raises:
-        InputError: There are no runs, or none that a word names.
+        InputError: There are no runs, or none that a word names, or not such metrics.
     """
-    if len(metrics) not in {0, 2}:
-        raise InputError("--metric is given twice, once an axis of the Pareto plot, or not at all.")
     words = [word for word in given if "=" not in word]
     root = Path(places(tuple(word for word in given if "=" in word))["root"])
     sys.path.insert(0, str(Path.cwd()))  # a user's own source counts as it does for a run
@@ -39,6 +37,7 @@ def report(given: Sequence[str], form: str = "", metrics: Sequence[str] = ()) ->
     if selection.unreadable:
         names = ", ".join(selection.unreadable)
         click.echo(f"left out, since they cannot be read: {names}", err=True)
+    check_axes(metrics, selection.runs)
     made = Report.of(selection.name, settings(selection.runs, is_current))
     if form:
         click.echo(FORMATS[form](made), nl=False)
@@ -46,6 +45,24 @@ def report(given: Sequence[str], form: str = "", metrics: Sequence[str] = ()) ->
     for sheet in made.sheets:
         print_sheet(sheet)
     write(made, root, selection.folder, metrics)
+
+
+def check_axes(metrics: Sequence[str], runs: Sequence[Run]) -> None:
+    """Whether the axes of the Pareto plot are metrics of the runs.
+
+    Raises:
+        InputError: They are not.
+    """
+    if len(metrics) not in {0, 2}:
+        raise InputError("--metric is given twice, once an axis of the Pareto plot, or not at all.")
+    known = sorted({name for run in runs for name in run.metrics})
+    for given in metrics:
+        name, _, aim = given.partition(":")
+        if aim not in {"", "min", "max"}:
+            raise InputError(f"--metric {given}: what comes after the colon is min or max.")
+        if not {name, f"test/{name}"} & set(known):
+            there = ", ".join(known) or "there are none"
+            raise InputError(f"--metric {name} is none of the runs' metrics: {there}.")
 
 
 def is_current(run: Run) -> bool:

@@ -134,7 +134,7 @@ def _panels(name: str, title: str, found: Sequence[Contest], draw: Draw) -> Plot
         explained |= _explain(panel, explained)
     for panel in grid[len(shown) :]:
         panel.set_visible(False)
-    return Plot(name, title + _left_out(found), _png(figure))
+    return Plot(name, title + _left_out(found), png(figure))
 
 
 def _left_out(found: Sequence[Contest]) -> str:
@@ -163,7 +163,8 @@ def _margins(width: float, height: float, columns: int, rows: int) -> dict[str, 
     }
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """A figure as a PNG file."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     return picture.getvalue()
@@ -273,7 +274,7 @@ def _heat_map(found: Sequence[Contest]) -> Plot:
         "Objective × task: test metric of the best setting, mean ± 95 % interval; in a column, "
         "bright is better"
     )
-    return Plot("objective_task", title + _left_out(current), _png(figure))
+    return Plot("objective_task", title + _left_out(current), png(figure))
 
 
 def scaled(values: np.ndarray) -> np.ndarray:

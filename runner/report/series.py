@@ -9,7 +9,7 @@ from runner.report.settings import MISSING, Setting, shown, spread
 from runner.report.verdicts import Contest, choose, of_one_code, with_most_seeds
 from runner.statistics import Interval
 
-WIDE = 100
+WIDE = 30
 """Ratio of values from which an axis is logarithmic where no space says anything."""
 
 

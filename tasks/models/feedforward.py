@@ -13,7 +13,7 @@ class Headed(nn.Module):
     def __init__(self, body: nn.Module, feature_dim: int, num_outputs: int):
         super().__init__()
         self.body = body
-        self.head = nn.Linear(feature_dim, num_outputs)
+        self.head: nn.Module = nn.Linear(feature_dim, num_outputs)
 
     def features(self, inputs: Tensor) -> Tensor:
         return self.body(inputs)

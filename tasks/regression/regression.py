@@ -4,7 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,7 @@ class Tabular(Protocol):
 class PointRegression(Tabular):
     """One prediction; evaluated by RMSE and MAE in the target's own units."""
 
-    record = Predicted
+    record: ClassVar[type[Predicted]] = Predicted
     monitor = Monitor("rmse", maximize=False)
 
     def __init__(self, data: Table, batch_size: int, seed: int, device: torch.device):

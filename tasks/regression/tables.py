@@ -6,11 +6,14 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 from torch import Tensor
 
 from objectives.domains import checked
 from objectives.errors import InputError
+
+TEST_ROWS = 2000
+"""Test rows of what is new for every seed: enough for a metric's own error to be small."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,41 @@ def friedman(size: Annotated[int, Ge(10)] = 1000, noise: Annotated[float, Ge(0)]
 
     features, targets = make_friedman1(size, noise=noise, random_state=0)
     return standardized(features, targets, *random_splits(size))
+
+
+@checked
+def linear(
+    *,
+    seed: int,
+    size: Annotated[int, Ge(10)] = 600,
+    dim: Annotated[int, Ge(1)] = 100,
+    noise: Annotated[float, Ge(0)] = 1.0,
+    redundant: Annotated[float, Ge(0), Lt(1)] = 0.0,
+) -> Table:
+    """A linear function of normal features with weights of length 1; new for every seed.
+
+    y = x w + noise,  in units of its own signal: nothing is standardised
+
+    Args:
+        seed: Decides all.
+        size: Training rows; a quarter as many validation rows and 2,000 test rows come on top.
+        dim: Features.
+        noise: Standard deviation of the noise: no model has a lower RMSE.
+        redundant: Share of the training rows that are copies of the first one.
+
+    Raises:
+        InputError: A setting is outside its domain.
+    """
+    generator = np.random.default_rng(seed)
+    total = size + size // 4 + TEST_ROWS
+    features, weights = generator.normal(size=(total, dim)), generator.normal(size=dim)
+    targets = features @ (weights / np.linalg.norm(weights)) + noise * generator.normal(size=total)
+    copies = slice(1, 1 + round(redundant * (size - 1)))
+    features[copies], targets[copies] = features[0], targets[0]
+    x, y = torch.from_numpy(features).float(), torch.from_numpy(targets).float()
+    parts = zip(*(column.split([size, size // 4, TEST_ROWS]) for column in (x, y)), strict=True)
+    train, val, test = (Split(*part) for part in parts)
+    return Table(train, val, test, 1.0)
 
 
 def random_splits(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,11 +10,12 @@ from torch.nn import functional as F
 
 from objectives.domains import Count, checked
 from objectives.errors import InputError
+from objectives.pairs import by_rows, unit
 from objectives.records import Views
 from tasks.protocol import Batch, Monitor, Protocol
 from tasks.sampling import index_batches
 from tasks.vision.augmentation import Augment, Shape
-from tasks.vision.images import ImageSet
+from tasks.vision.images import ImageSet, Split
 
 NEIGHBOURS = 5
 EVALUATION_BATCH = 1024
@@ -31,11 +32,17 @@ class TwoViews(Protocol):
     """Embeddings of two views; evaluated by k-NN and a linear probe on the frozen features.
 
     The features are those in front of the projection head (the model's `features`). Both
-    classifiers are fitted on the training split.
+    classifiers are fitted on the training split. Of the embeddings, as unit vectors e, are told:
+
+    - uniformity: -log mean exp(-2 * |e_i - e_j|^2) over pairs of images; higher is more uniform;
+    - tolerance: mean of e_i . e_j over pairs of images of one class.
 
     Args:
         views: What makes a view of an image.
         embedding_dim: Length of an embedding.
+
+    Source:
+        Wang & Liu 2021, arXiv:2012.09740 (uniformity and tolerance).
     """
 
     record = Views
@@ -51,6 +58,8 @@ class TwoViews(Protocol):
         views: Callable[[Shape], Augment],
         embedding_dim: Count = 64,
     ):
+        if batch_size < 2:
+            raise InputError("batch_size=1 leaves nothing to tell an image from; set 2 or more.")
         if batch_size > len(data.train):
             raise InputError(f"batch_size={batch_size} is more than the {len(data.train)} images.")
         self.data = data.to(device)
@@ -86,10 +95,11 @@ class TwoViews(Protocol):
             "knn_accuracy": KNeighborsClassifier(NEIGHBOURS, metric="cosine"),
             "probe_accuracy": LogisticRegression(max_iter=200),
         }
-        return {
+        scores = {
             name: float(classifier.fit(*train).score(*held_out))
             for name, classifier in classifiers.items()
         }
+        return scores | self._spread(model, getattr(self.data, split))
 
     def _features(self, model: nn.Module, split: str) -> tuple[np.ndarray, np.ndarray]:
         data = getattr(self.data, split)
@@ -99,3 +109,26 @@ class TwoViews(Protocol):
         ]
         features = F.normalize(torch.cat(parts).float(), dim=-1)
         return features.cpu().numpy(), data.labels.cpu().numpy()
+
+    def _spread(self, model: nn.Module, data: Split) -> dict[str, float]:
+        parts = data.images.split(EVALUATION_BATCH)
+        embeddings = torch.cat([model(self.data.normalized(part)).float() for part in parts])
+        return spread(unit(embeddings), data.labels)
+
+
+@torch.no_grad()
+def spread(vectors: Tensor, labels: Tensor) -> dict[str, float]:
+    """Uniformity and tolerance of unit vectors: see `TwoViews`."""
+
+    def of_rows(rows: Tensor) -> tuple[Tensor, ...]:
+        similarity = (vectors[rows] @ vectors.T).double()
+        same = (labels[rows, None] == labels).scatter(1, rows[:, None], False)
+        near = (4 * similarity - 4).exp().scatter(1, rows[:, None], 0.0)
+        return near.sum(dim=1), similarity.mul(same).sum(dim=1), same.sum(dim=1)
+
+    near, similarity, same = (column.sum() for column in by_rows(of_rows, vectors))
+    pairs = len(vectors) * (len(vectors) - 1)
+    return {
+        "uniformity": -(near / pairs).log().item(),
+        "tolerance": (similarity / same).item(),
+    }

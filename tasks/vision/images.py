@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from objectives.domains import checked
 from objectives.errors import InputError
-from tasks.labels import Imbalance, Noise, kept
+from tasks.labels import Imbalance, Noise, kept, validation
 
 
 @dataclass(frozen=True)
@@ -118,30 +118,6 @@ def image_set(
             kept(train.labels, original.num_classes, generator, imbalance=imbalance, subset=subset)
         ]
     return ImageSet(train, val, original.test, original.num_classes)
-
-
-def validation(labels: Tensor, share: float, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Positions of the training and the validation split, stratified, the same for every seed.
-
-    Raises:
-        InputError: A class has too few examples to be in both.
-    """
-    from sklearn.model_selection import train_test_split
-
-    counts = labels.bincount(minlength=num_classes)
-    if counts.min() < 2:
-        raise InputError(
-            f"class {int(counts.argmin())} has {int(counts.min())} training examples; "
-            "at least 2 are needed to make a validation split."
-        )
-    try:
-        parts = train_test_split(
-            np.arange(len(labels)), test_size=share, stratify=labels.numpy(), random_state=0
-        )
-    except ValueError as error:
-        raise InputError(f"no validation split can be made: {error}") from None
-    train, val = (torch.from_numpy(part) for part in parts)
-    return train, val
 
 
 def split_of(images: np.ndarray, labels: np.ndarray) -> Split:

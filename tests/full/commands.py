@@ -85,9 +85,14 @@ def runs_of(root: Path, state: str | None = None) -> list[RunDir]:
     return [run for run in all_runs(root) if run.exists() and state in (None, run.state)]
 
 
-def only_run(root: Path) -> RunDir:
-    """The one run under a root."""
-    (run,) = runs_of(root)
+def runs_asked_for(root: Path, words: str) -> list[RunDir]:
+    """The runs under a root that a command asked for, without those that they build on."""
+    return [run for run in runs_of(root) if set(words.split()) <= set(run.run["overrides"])]
+
+
+def only_run(root: Path, words: str = "") -> RunDir:
+    """The one run under a root, or the one that a command asked for."""
+    (run,) = runs_asked_for(root, words)
     return run
 
 
@@ -96,9 +101,9 @@ def history(run: RunDir) -> History:
     return [(e["step"], e["metrics"]) for _, e in read_events(run.path / "events.jsonl")]
 
 
-def has_come_to(root: Path, attempt: int, events: int) -> bool:
-    """Whether the only run under a root is in an attempt and has logged so often, in all."""
-    runs = runs_of(root)
+def has_come_to(root: Path, words: str, attempt: int, events: int) -> bool:
+    """Whether the run that a command asked for is in an attempt and has logged so often, in all."""
+    runs = runs_asked_for(root, words)
     if not runs or runs[0].status["attempt"] != attempt:
         return False
     file = runs[0].path / "events.jsonl"

@@ -61,11 +61,18 @@ def test_run_on_a_full_disk_goes_on_when_there_is_space(
     check_steps(only_run(disk))
 
 
-def test_sweep_on_a_full_disk_says_so(disk: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("free", "message"),
+    [
+        pytest.param(8 * KIB, "make room", id="no room to plan"),
+        pytest.param(64 * KIB, "2 jobs failed", id="no room to end"),
+    ],
+)
+def test_sweep_on_a_full_disk_says_so(free: int, message: str, disk: Path, tmp_path: Path) -> None:
     words = f"{RUN} root={disk} tracking=off -m seed=0,1"
-    fill(disk, 40 * KIB)  # enough to plan both, not enough to write how they ended
+    fill(disk, free)
     said = runner(words, tmp_path, status=1)
-    assert "2 jobs failed" in said
+    assert message in said
     assert FULL in said
     assert "Traceback" not in said
     (disk / "filler").unlink()

@@ -45,10 +45,10 @@ def test_killed_run_equals_an_uninterrupted_one(
         events = len(expected) - 1 if share == ALMOST_ALL else round(share * len(expected))
         delay = 0.0 if share == ALMOST_ALL else moments.uniform(0, 0.02)
         kill_at(words, root, (attempt, events), delay, OMP_NUM_THREADS=threads)
-        assert only_run(root).status["state"] == State.INTERRUPTED
-        assert not only_run(root).is_locked()
+        assert only_run(root, words).status["state"] == State.INTERRUPTED
+        assert not only_run(root, words).is_locked()
     said = runner(f"{words} {STEP_BY_STEP}", root, OMP_NUM_THREADS=threads)
-    run = only_run(root)
+    run = only_run(root, words)
     assert "going on from step" in said
     assert run.path.name == whole.path.name
     assert run.status["attempt"] == 3
@@ -61,7 +61,7 @@ def test_killed_run_equals_an_uninterrupted_one(
 def test_signal_leaves_a_checkpoint(number: signal.Signals, tmp_path: Path) -> None:
     words = "task=digits objective=ldr steps=3000 evaluate_every=10 log_every=1 tracking=off"
     with started(words, tmp_path) as process:
-        until(lambda: has_come_to(tmp_path, 1, 50), "50 steps")
+        until(lambda: has_come_to(tmp_path, words, 1, 50), "50 steps")
         process.send_signal(number)
         said, _ = process.communicate(timeout=30)
     run = only_run(tmp_path)
@@ -109,13 +109,14 @@ def uninterrupted(words: str, folder: Path, **extra: str) -> RunDir:
     root = folder / "whole"
     root.mkdir()
     runner(f"{words} {STEP_BY_STEP}", root, **extra)
-    return only_run(root)
+    return only_run(root, words)
 
 
 def kill_at(words: str, root: Path, moment: tuple[int, int], delay: float, **extra: str) -> None:
     """Start the run, or go on with it, and kill it a little after an attempt's so many events."""
     with started(f"{words} {STEP_BY_STEP}", root, **extra) as process:
-        until(lambda: has_come_to(root, *moment), f"attempt {moment[0]} to log {moment[1]} times")
+        reached = f"attempt {moment[0]} to log {moment[1]} times"
+        until(lambda: has_come_to(root, words, *moment), reached)
         time.sleep(delay)
         process.kill()
     assert process.returncode == -signal.SIGKILL

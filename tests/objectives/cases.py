@@ -14,8 +14,13 @@ from torch import Tensor
 
 from objectives.objective import Objective, bind, check
 from objectives.records import (
+    Attributed,
+    Bagged,
+    Embedded,
     Gaussian,
     Labelled,
+    Mixed,
+    Ordinal,
     Predicted,
     Preference,
     Quantiles,
@@ -27,7 +32,7 @@ from runner.build import instantiated
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
-FACTS = {"num_classes": 5, "num_examples": 12}
+FACTS = {"num_classes": 5, "num_examples": 12, "attribute_columns": (1, 2)}
 """What a task would know of the examples below."""
 
 
@@ -59,14 +64,43 @@ def labelled() -> Labelled:
     )
 
 
+def attributed() -> Attributed:
+    generator = torch.Generator().manual_seed(1)
+    attributes = _normal(generator, 8, 3)
+    attributes[:, 0] = torch.arange(8) % 2
+    known = labelled()
+    return Attributed(known.logits, known.labels, known.index, attributes)
+
+
 def views() -> Views:
     generator = torch.Generator().manual_seed(0)
     return Views(_normal(generator, 6, 4), _normal(generator, 6, 4), torch.arange(6))
 
 
+def embedded() -> Embedded:
+    generator = torch.Generator().manual_seed(6)  # some pairs are just within each margin
+    labels = torch.tensor([0, 1, 2, 0, 1, 2, 2, 3])  # the last is alone in its class
+    return Embedded(_normal(generator, 8, 4) + 1, labels, torch.arange(8))
+
+
+def mixed() -> Mixed:
+    generator = torch.Generator().manual_seed(1)
+    plain = embedded()
+    pairs = torch.stack([torch.arange(8), torch.tensor([1, 2, 0, 4, 6, 3, 0, 1])], dim=1)
+    shares = torch.rand(8, generator=generator, dtype=torch.float64)
+    columns = plain.labels[pairs], plain.index[pairs], shares
+    return Mixed(*vars(plain).values(), _normal(generator, 8, 4) + 1, *columns)
+
+
 def predicted() -> Predicted:
     generator = torch.Generator().manual_seed(0)
     return Predicted(_normal(generator, 7), _normal(generator, 7), torch.arange(7))
+
+
+def bagged() -> Bagged:
+    """Bags of 3, 2, 1 and 1 examples."""
+    bags, targets = torch.tensor([4, 0, 4, 2, 0, 4, 1]), predicted().targets
+    return Bagged(predicted().predictions, targets[bags], torch.arange(7), bags)
 
 
 def gaussian() -> Gaussian:
@@ -78,6 +112,14 @@ def gaussian() -> Gaussian:
 def quantiles() -> Quantiles:
     generator = torch.Generator().manual_seed(0)
     return Quantiles(_normal(generator, 7, 3), _normal(generator, 7), torch.arange(7))
+
+
+def ordinal() -> Ordinal:
+    """Four classes; the thresholds of no example cross."""
+    generator = torch.Generator().manual_seed(0)
+    cumulative_logits = _normal(generator, 8, 3).sort(dim=1).values + torch.arange(3)
+    labels = torch.arange(8) % 4
+    return Ordinal(cumulative_logits, labels, _normal(generator, 3, 2), torch.arange(8))
 
 
 def preference() -> Preference:
@@ -134,8 +176,14 @@ def bound(name: str, setting: Mapping[str, Any]) -> Objective:
 
 
 def rows(record: Record, chosen: Tensor) -> Record:
-    """Some examples of a record."""
-    return replace(record, **{f.name: getattr(record, f.name)[chosen] for f in fields(record)})
+    """Some examples of a record; what is of the model alone stays."""
+    columns = {f.name: getattr(record, f.name) for f in fields(record)}
+    own = {name: c[chosen] for name, c in columns.items() if name != OF_THE_MODEL}
+    return replace(record, **own)
+
+
+OF_THE_MODEL = "coefficients"
+"""The field of a record that has no row for each example."""
 
 
 def cast(record: Record, dtype: torch.dtype) -> Record:

@@ -26,6 +26,7 @@ CASES = {
             "cartpole": ("objective@terms.a=ppo", "objective@terms.b=ppo"),
             "diabetes": ("objective@terms.a=mse", "objective@terms.b=mse"),
             "friedman": ("objective@terms.a=mse", "objective@terms.b=huber"),
+            "linear": ("objective@terms.a=mse", "objective@terms.b=huber"),
             "gym": ("objective@terms.a=ppo", "objective@terms.b=reinforce"),
             "pairs": ("objective@terms.a=dpo", "objective@terms.b=dpo"),
         },

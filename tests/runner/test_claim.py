@@ -10,7 +10,8 @@ from objectives.errors import InputError
 from runner import verdict
 from runner.catalogue import Option
 from runner.claim import Relation, all_names, named, parsed
-from runner.claim_page import index, page, pages_beside
+from runner.claim_page import index, page, pages_beside, write_page
+from runner.claim_plot import series
 from runner.rundir import RunDir, State
 from runner.verdict import HOLDS, REFUTED, Verdict
 
@@ -206,6 +207,32 @@ def test_a_page_has_the_numbers_and_an_index_its_verdict(tmp_path):
     ]
 
 
+SWEEP = {
+    "low": "tau=0.1 noise=symmetric",
+    "high": "tau=10 noise=symmetric",
+    "middle": "noise=symmetric tau=1",
+    "clean": "tau=1",
+    "other": "objective=mae noise=symmetric",
+}
+
+
+def test_arms_with_three_numbers_of_a_hyperparameter_are_drawn_against_it(tmp_path):
+    claim = parsed(written(tmp_path, SAID | {"arms": SWEEP, "holds": ["high > low"]}))
+    assert claim.swept == "tau"
+    ends = {"low": 0.5, "high": 0.9, "middle": 0.7, "clean": 0.95, "other": float("nan")}
+    arms = {n: verdict.arm(results({0: v, 1: v}), claim.metric) for n, v in ends.items()}
+    drawn = [(line.label, [(x, y.mean) for x, y in line.points]) for line in series(claim, arms)]
+    assert drawn == [("noise=symmetric", [(0.1, 0.5), (1, 0.7), (10, 0.9)]), ("", [(1, 0.95)])]
+    file = write_page(claim, arms, [], Verdict.INCONCLUSIVE)
+    assert "![test/accuracy against tau](mine.png)" in file.read_text()
+    assert file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_two_values_are_no_sweep(tmp_path):
+    two = {name: SWEEP[name] for name in ("low", "high", "other")}
+    assert parsed(written(tmp_path, SAID | {"arms": two, "holds": ["high > low"]})).swept == ""
+
+
 def test_pages_are_beside_the_conf_of_the_claim(tmp_path):
     ours = named(all_names()[0])
     assert pages_beside(ours.file) == Path(__file__).parents[2] / "docs" / "claims"
@@ -217,7 +244,8 @@ def test_the_claims_here_can_be_read():
     for name in all_names():
         claim = named(name)
         assert claim.paper
-        assert {arm for r in claim.holds for arm in (r.one, r.other)} == set(claim.arms)
+        compared = {arm for r in claim.holds for arm in (r.one, r.other)}
+        assert claim.swept or compared == set(claim.arms)
 
 
 TINY = {"defaults": [{"override /task": "digits"}, {"override /model": "linear"}], "steps": 3}

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -167,7 +168,7 @@ BAD = {
     "seed": (("seed=-1",), "seed=-1"),
     "an objective that does not fit": (
         ("task=diabetes", "objective=ldr"),
-        "Objectives that fit it: gaussian_nll, huber, mse, quantile.",
+        "Objectives that fit it: aggregate_bag_instance, gaussian_nll, huber, mse, quantile.",
     ),
     "a model that does not fit": (
         ("task=cartpole", "model=mlp"),
@@ -305,14 +306,16 @@ def test_lists_and_shows(command):
         "tau * log mean_j",
         "real > 0",
         "[0.05, 5]",
-        "digits, fashion_mnist, mnist",
+        "cifar100, diabetes_stages, digits",
         "2112.14869",
     ):
         assert part in shown
     assert "digits" in command("list", "tasks").out
+    records = command("list", "records").out
+    assert re.search(r"^Gaussian +predictions .* diabetes", records, re.MULTILINE)
     experiments = command("list", "experiments").out
     assert "temperature" in experiments
-    assert "ppo              Schulman et al. 2017" in experiments
+    assert re.search(r"^ppo +Schulman et al. 2017", experiments, re.MULTILINE)
 
 
 def test_an_objective_from_a_file_outside_the_repository(command, root):

@@ -1,5 +1,6 @@
 """The pool on this machine: real servers, real workers, real deaths."""
 
+import io
 import json
 import os
 import signal
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import hydra
 import pytest
+from rich.console import Console
 
 from objectives.errors import InputError
 from runner.catalogue import CONF
 from runner.job import Job
 from runner.launch.slots import VISIBLE, slots
+from runner.launch.view import Tail
 from runner.launch.work import work_on
 from runner.rundir import RunDir, State, last_event
 
@@ -201,3 +204,12 @@ def test_slots_of_gpus(monkeypatch):
     assert [slot.threads for slot in found] == [2] * 4
     assert slots("cpu")[0].environment == {}
     assert [slot.environment[VISIBLE] for slot in slots("cuda", gpus=["1"])] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("room", "shown"), [(25, "digits ldr tau=0.5 seed=1"), (12, "…=0.5 seed=1")]
+)
+def test_a_name_too_long_for_the_table_keeps_its_end(room, shown):
+    console = Console(width=room, file=io.StringIO())
+    console.print(Tail("digits ldr tau=0.5 seed=1"))
+    assert console.file.getvalue() == f"{shown}\n"

@@ -154,6 +154,7 @@ def start(*words: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "runner.cli", *words], stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.full
 def test_a_teacher_that_was_cut_off_is_gone_on_with(command, root):
     words = (*STUDENT, *TEACHER[1:], "teacher.epochs=300", "log_every=1")
     with start(*words) as first:
@@ -167,6 +168,7 @@ def test_a_teacher_that_was_cut_off_is_gone_on_with(command, root):
     assert teacher.status["attempt"] == 2
 
 
+@pytest.mark.full
 def test_two_students_at_once_wait_for_one_teacher(root):
     words = (*STUDENT, *TEACHER[1:], "teacher.epochs=60")
     with start(*words, "tau=1"), start(*words, "tau=2"):

@@ -166,6 +166,14 @@ BAD = {
     ),
     "an empty root": (["report", "root=elsewhere"], "there are no runs under elsewhere"),
     "one axis": (["report", "--metric", "nll"], "--metric is given twice"),
+    "an unknown axis": (
+        ["report", "--metric", "accuracy", "--metric", "loss:min"],
+        "--metric loss is none of the runs' metrics: test/accuracy",
+    ),
+    "an axis's aim": (
+        ["report", "--metric", "accuracy:up", "--metric", "accuracy"],
+        "--metric accuracy:up: what comes after the colon is min or max",
+    ),
     "a flag": (["report", "--frobnicate"], "No such option"),
     "a key": (["report", "tau=1"], "tau=1 is not one of root=..."),
 }

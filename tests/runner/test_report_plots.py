@@ -24,7 +24,7 @@ def report_on(root):
 def drawn(monkeypatch):
     """The figures that are drawn."""
     figures: list[Figure] = []
-    monkeypatch.setattr(plots, "_png", lambda figure: figures.append(figure) or b"")
+    monkeypatch.setattr(plots, "png", lambda figure: figures.append(figure) or b"")
     return figures
 
 

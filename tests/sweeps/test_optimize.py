@@ -222,7 +222,7 @@ def test_seeds_are_replicates_and_spaces_conditional(monkeypatch, capsys, tmp_pa
 
 def test_a_hopeless_trial_is_given_up_with_all_its_seeds(monkeypatch, capsys, tmp_path):
     words = (
-        "objective=ldr lr=choice(0.05,1e-9) seed=0,1,2 steps=1500 evaluate_every=0.2 optimizer=sgd "
+        "objective=ldr lr=choice(0.05,1e-9) seed=0,1,2 steps=6000 evaluate_every=0.2 optimizer=sgd "
         "hydra/sweeper/sampler=grid hydra.sweeper.n_trials=2 hydra.sweeper.n_jobs=1 "
         "hydra/sweeper/pruner=threshold hydra.sweeper.pruner.lower=0.5 "
         "hydra.sweeper.pruner.n_warmup_steps=10 hydra/launcher=local"

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Sized
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,21 @@ from objectives.errors import InputError
 from objectives.records import field_names
 from runner.learner import Learner
 from tasks.protocol import Batch
-from tasks.sampling import Sampler, epoch_order, index_batches
+from tasks.sampling import ClassBalanced, Sampler, epoch_order, index_batches
 
 Built = Callable[..., Any]
 
 PROTOCOLS = {
     "Classification": ("digits", "objective=cross_entropy"),
     "TwoViews": ("digits", "objective=info_nce", "batch_size=300"),
+    "Retrieval": ("digits", "objective=ms_loss"),
+    "MixedRetrieval": ("digits", "objective=metrix"),
+    "TableClassification": ("madelon", "objective=anyloss"),
+    "FairClassification": ("breast_cancer", "objective=cross_entropy"),
+    "OrdinalClassification": ("rare_steps", "objective=presto"),
+    "NominalClassification": ("diabetes_stages", "objective=cross_entropy"),
     "PointRegression": ("diabetes", "objective=mse"),
+    "BaggedRegression": ("linear", "objective=aggregate_bag_instance"),
     "GaussianRegression": ("diabetes", "objective=gaussian_nll"),
     "QuantileRegression": ("diabetes", "objective=quantile"),
     "PairedResponses": ("pairs", "objective=dpo", "batch_size=300"),
@@ -93,6 +100,8 @@ def test_an_epoch_has_every_example_once(built: Built, name: str) -> None:
         assert len(seen) == 2 * 2 * 16
         assert (counts % 2 == 0).all()
         return
+    if "Retrieval" in name:  # classes are balanced instead: see below
+        return
     index, _ = torch.cat([batch.index.flatten() for batch in batches]).sort()
     assert torch.equal(index.unique(), index)
     count = learner.protocol.facts["num_examples"]
@@ -111,7 +120,8 @@ def test_record_is_the_declared_one(built: Built, name: str) -> None:
     record = learner.protocol(learner.model, batch)
     assert type(record) is learner.protocol.record
     assert set(learner.objective.fields) <= field_names(type(record))
-    examples = {len(getattr(record, field.name)) for field in fields(record)}
+    names = {field.name for field in fields(record)} - {"coefficients"}  # which are the model's
+    examples = {len(getattr(record, name)) for name in names}
     per_row = 16 if name == "LanguageModelling" else 1  # each position of a window
     assert examples == {per_row * len(batch)}
 
@@ -175,6 +185,63 @@ def test_index_batches(drop_last: bool, sizes: list[int]) -> None:
     assert torch.equal(torch.cat(batches), epoch_order(10, 0, 1)[: sum(sizes)])
     tail = list(index_batches(10, 4, seed=0, epoch=1, start=1, drop_last=drop_last))
     assert all(torch.equal(a, b) for a, b in zip(tail, batches[1:], strict=True))
+
+
+@dataclass
+class Labels:
+    labels: Tensor
+
+
+CPU = torch.device("cpu")
+SIZES = torch.tensor([9, 40, 2, 30, 1])
+
+
+def by_class(batch_size: int, samples_per_class: int, seed: int = 0) -> ClassBalanced:
+    split = Labels(torch.arange(5).repeat_interleave(SIZES))
+    return ClassBalanced(split, batch_size, seed, CPU, samples_per_class=samples_per_class)
+
+
+def sizes(sampler: ClassBalanced, epoch: int = 0) -> list[list[int]]:
+    labels = torch.arange(5).repeat_interleave(SIZES)
+    batches = list(sampler.batches(epoch, 0))
+    assert all(len(batch.unique()) == len(batch) for batch in batches)
+    return [labels[batch].bincount(minlength=5).tolist() for batch in batches]
+
+
+def test_class_balanced_batches_have_some_classes_in_equal_numbers() -> None:
+    found = sizes(by_class(batch_size=12, samples_per_class=4))
+    assert len(found) == 7  # 82 examples
+    for counts in found:  # three classes, with 4 of each or all there are
+        drawn = [min(4, size) for size in SIZES.tolist()]
+        assert all(count in (0, most) for count, most in zip(counts, drawn, strict=True))
+        assert sum(count > 0 for count in counts) == 3
+    assert len({tuple(counts) for counts in found}) > 1
+
+
+def test_class_balanced_batches_of_few_classes_have_more_of_each() -> None:
+    for counts in sizes(by_class(batch_size=43, samples_per_class=2)):
+        assert counts == [8, 8, 2, 8, 1]  # 43 // 5 of all
+
+
+def test_class_balanced_batches_depend_on_seed_epoch_and_number_alone() -> None:
+    sampler = by_class(12, 4)
+    whole = list(sampler.batches(1, 0))
+    tail = list(by_class(12, 4).batches(1, 3))
+    assert all(torch.equal(a, b) for a, b in zip(tail, whole[3:], strict=True))
+    for other in (by_class(12, 4, seed=1).batches(1, 0), sampler.batches(2, 0)):
+        assert not torch.equal(torch.cat(list(other)), torch.cat(whole))
+
+
+def test_a_batch_without_room_for_two_classes_is_refused() -> None:
+    with pytest.raises(InputError, match=r"batch_size=7 has no room for two classes of .* to 8 or"):
+        by_class(batch_size=7, samples_per_class=4)
+
+
+def test_classification_may_be_class_balanced(built: Built) -> None:
+    learner = built("digits", "sampler=class_balanced", "sampler.samples_per_class=8").learner
+    batch = next(learner.protocol.batches(learner.model, 0, 0))
+    assert sorted(batch.labels.bincount().tolist())[-2:] == [8, 8]
+    assert len(batch) == 16
 
 
 class Reversed(Sampler):

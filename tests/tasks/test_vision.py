@@ -10,7 +10,7 @@ from torch import nn
 from objectives.errors import InputError
 from tasks.vision.augmentation import affine, none
 from tasks.vision.classification import Classification
-from tasks.vision.contrastive import TwoViews
+from tasks.vision.contrastive import TwoViews, spread
 from tasks.vision.digits import digits
 from tasks.vision.images import ImageSet, Original, image_set, split_of, validation
 
@@ -157,6 +157,25 @@ def test_a_batch_larger_than_the_set_is_refused() -> None:
         TwoViews(small_set(), 31, 0, CPU, none)
 
 
+def test_a_batch_of_one_image_is_refused() -> None:
+    with pytest.raises(InputError, match="batch_size=1 leaves nothing to tell an image from"):
+        TwoViews(small_set(), 1, 0, CPU, none)
+
+
+def test_two_views_of_a_long_tailed_set(built: Callable[..., Any]) -> None:
+    learner = built("digits", "objective=isogclr", "imbalance=exponential").learner
+    counts = learner.protocol.data.train.labels.bincount()
+    assert counts[0] == 113
+    assert counts[-1] == 1
+    assert (
+        learner.protocol.facts["num_examples"]
+        == counts.sum()
+        == len(learner.objective.compute.temperatures)
+    )
+    batch = next(learner.protocol.batches(learner.model, 0, 0))
+    assert learner.backward(batch)["loss"].isfinite()
+
+
 def test_embeddings_are_in_the_order_of_their_views(built: Callable[..., Any]) -> None:
     learner = built("digits", "objective=info_nce").learner
     batch = next(learner.protocol.batches(learner.model, 0, 0))
@@ -167,7 +186,10 @@ def test_embeddings_are_in_the_order_of_their_views(built: Callable[..., Any]) -
 
 
 class Shown(nn.Module):
-    """Features are the pixels themselves."""
+    """Features and embeddings are the pixels themselves."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.features(inputs)
 
     def features(self, inputs: torch.Tensor) -> torch.Tensor:
         return inputs.flatten(1)
@@ -175,6 +197,18 @@ class Shown(nn.Module):
 
 def test_frozen_features_are_judged_by_neighbours_and_probe() -> None:
     metrics = TwoViews(digits_in_splits(), 64, 0, CPU, none).evaluate(Shown(), "test")
-    assert metrics.keys() == {"knn_accuracy", "probe_accuracy"}
+    judged = {"knn_accuracy", "probe_accuracy", "uniformity", "tolerance"}
+    assert metrics.keys() == judged
     assert metrics["knn_accuracy"] > 0.95  # digits are easy even in pixels
     assert metrics["probe_accuracy"] > 0.9
+
+
+def test_spread_by_hand() -> None:
+    # four unit vectors: 0, 90 degrees of class 0, 180, 270 of class 1; of the 6 pairs 4 are at
+    # distance sqrt(2), 2 at 2; both pairs of one class have similarity 0
+    vectors = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
+    expected = -np.log((4 * np.exp(-4) + 2 * np.exp(-8)) / 6)
+    found = spread(vectors, torch.tensor([0, 0, 1, 1]))
+    assert found == {"uniformity": pytest.approx(expected), "tolerance": pytest.approx(0)}
+    same = spread(torch.ones(5, 1), torch.tensor([0, 0, 1, 1, 2]))
+    assert same == {"uniformity": pytest.approx(0), "tolerance": pytest.approx(1)}

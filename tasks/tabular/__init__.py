@@ -1,0 +1,1 @@
+"""Classification of tables, with protected attributes or ordered classes."""
