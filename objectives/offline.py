@@ -77,15 +77,17 @@ def a2pr(
     latent_stds: Float[Tensor, "batch latent"],
     *,
     alpha: Annotated[Scalar, Ge(0)] = 2.5,
+    threshold: Scalar = 0.0,
     mask_weight: Annotated[Scalar, Ge(0)] = 1.0,
     vae_weight: Annotated[Scalar, Ge(0)] = 1.0,
+    kl_weight: Annotated[Scalar, Ge(0)] = 0.5,
 ) -> tuple[Float[Tensor, " batch"], dict[str, Tensor]]:
     """TD3 held to the better of the data's action and one generated, where that is an advantage.
 
     (Q_1 - y)^2 + (Q_2 - y)^2 + (V - y_V)^2 + [vae] - lambda * Q_1(s, pi(s))
-        + mask_weight * [max(Q(a), Q(a')) beats V] * mean_d (pi(s)_d - better_d)^2
-    [vae] = vae_weight * [Q(a) > V] * mean_d (a_d - reconstruction_d)^2
-        + 1/4 * mean_z (mu^2 + sigma^2 - 1 - 2 log sigma)
+        + mask_weight * [max(Q(a), Q(a')) - V > threshold] * mean_d (pi(s)_d - better_d)^2
+    [vae] = vae_weight * [Q(a) - V > threshold] * mean_d (a_d - reconstruction_d)^2
+        + kl_weight * 1/2 * mean_z (mu^2 + sigma^2 - 1 - 2 log sigma)
     lambda = alpha / mean |Q_1(s, pi(s))|; better = a' if Q(a') >= Q(a), else a
 
     Args:
@@ -103,8 +105,11 @@ def a2pr(
         latent_means: Means mu of its latent variables, given s and a.
         latent_stds: Deviations sigma of these.
         alpha: Weight of the value against the regularisation; 0 is cloning of the better action.
+        threshold: What Q(a) - V of an action has to exceed to be an advantage; -inf's limit holds
+            the policy to an action in every state.
         mask_weight: Weight of the regularisation where there is an advantage.
         vae_weight: Weight of reconstructions of actions with an advantage.
+        kl_weight: Weight of the KL divergence of the latent variables from a standard normal.
 
     Returns:
         Loss per transition; td3_bc's with what the state's value and the generative model descend
@@ -114,19 +119,21 @@ def a2pr(
 
     Source:
         Liu et al. 2024, arXiv:2405.19909. As in the official code a generated action may carry a
-        gradient, the comparison with V is >= for it and > for the data's, and half of the KL
-        divergence is the mean over the latent variables.
+        gradient, the comparison with the threshold, which is 0 there, is >= for it and > for the
+        data's, and the KL divergence is a mean over the latent variables. That code steps the
+        critics before the others.
     """
     weight = _weight(policy_values, alpha)
     generated = generated_values.detach() >= values_1.detach()
     better = torch.where(generated[:, None], generated_actions, actions)
-    held = _beats(values_1, state_values) | (generated_values >= state_values)
+    taken = (values_1 - state_values).detach() > threshold
+    held = taken | ((generated_values - state_values).detach() >= threshold)
     distance = (policy_actions - better).square().mean(dim=-1)
     actor = mask_weight * held * distance - weight * policy_values
     critics = _temporal(values_1, values_2, targets) + (state_values - state_targets).square()
     error = (reconstructions - actions).square().mean(dim=-1)
-    vae = vae_weight * _beats(values_1, state_values) * error
-    loss = critics + actor + vae + 0.5 * _divergence(latent_means, latent_stds)
+    vae = vae_weight * taken * error + kl_weight * _divergence(latent_means, latent_stds)
+    loss = critics + actor + vae
     shares = {"held": held.float().mean(), "generated": generated.float().mean()}
     return loss, _shown(policy_values, distance) | shares
 
@@ -137,10 +144,6 @@ def _temporal(values_1: Tensor, values_2: Tensor, targets: Tensor) -> Tensor:
 
 def _weight(values: Tensor, alpha: Scalar) -> Tensor:
     return alpha / values.detach().abs().mean().clamp_min(TINY)
-
-
-def _beats(values: Tensor, state_values: Tensor) -> Tensor:
-    return values.detach() > state_values.detach()
 
 
 def _divergence(means: Tensor, stds: Tensor) -> Tensor:

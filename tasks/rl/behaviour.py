@@ -5,9 +5,9 @@ for the same seed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -60,8 +60,12 @@ class Trajectories:
         return len(self.rewards)
 
     def to(self, device: torch.device) -> "Trajectories":
-        values = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return replace(self, **{n: v.to(device) for n, v in values if isinstance(v, Tensor)})
+        moved: dict[str, Any] = {
+            name: value.to(device)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
 
     @property
     def returns(self) -> Tensor:
@@ -105,7 +109,7 @@ def collect(
         expert: Weight of the expert.
 
     Raises:
-        InputError: The environment does not fit, or all weights are 0.
+        InputError: The environment or the controller does not fit, or all weights are 0.
     """
     weights = {"random": random, "medium": medium, "expert": expert}
     made, total = environment(env), sum(weights.values())
@@ -120,9 +124,7 @@ def collect(
     return joined(made, play(made, act, episodes, first), *references(env, controller))
 
 
-def mixed(
-    controller: Act, skills: np.ndarray, low: np.ndarray, high: np.ndarray, seed: int
-) -> Act:
+def mixed(controller: Act, skills: np.ndarray, low: np.ndarray, high: np.ndarray, seed: int) -> Act:
     """A policy for each of several episodes: each action the controller's with a probability.
 
     Args:
@@ -144,7 +146,11 @@ def mixed(
 
 @cache
 def references(env: str, controller: Act) -> tuple[float, float]:
-    """Mean returns of the random policy and of the controller."""
+    """Mean returns of the random policy and of the controller.
+
+    Raises:
+        InputError: The controller is no better than the random policy.
+    """
     made = environment(env)
     low, high = bounds(made)
     means = []
@@ -152,7 +158,13 @@ def references(env: str, controller: Act) -> tuple[float, float]:
         act = mixed(controller, np.full(REFERENCES, skill), low, high, seed=0)
         played = play(made, act, REFERENCES, FIRST_SEED["reference"])
         means.append(float(np.mean([episode.total for episode in played])))
-    return means[0], means[1]
+    worst, best = means
+    if best <= worst:
+        raise InputError(
+            f"the controller is no expert of {env}: its mean return is {best:.4g}, that of random "
+            f"actions {worst:.4g}. Choose controller=... for this environment."
+        )
+    return worst, best
 
 
 def joined(

@@ -10,7 +10,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from objectives.domains import Count, Share, checked
-from objectives.records import Record, Transitions
+from objectives.records import GuidedTransitions, Record, Transitions
 from tasks.models.td3 import held
 from tasks.protocol import Batch, Monitor, Protocol
 from tasks.rl.behaviour import Trajectories
@@ -27,6 +27,12 @@ class Replayed(Batch):
     terminated: Tensor
     noise: Tensor
     index: Tensor
+
+
+@dataclass(frozen=True)
+class GuidedReplayed(Replayed):
+    latent_noise: Tensor
+    policy_latent_noise: Tensor
 
 
 class Offline(Protocol):
@@ -73,7 +79,7 @@ class Offline(Protocol):
         self.steps_per_epoch = self.sampler.steps_per_epoch
         self.mean = self.data.observations.mean(dim=0)
         self.std = self.data.observations.std(dim=0, correction=0) + 1e-3
-        self.reward_scale = 1 / self.data.rewards.std(correction=0).clamp_min(1e-3)
+        self.reward_scale = 1 / _spread(self.data.rewards)
         self.num_actions = self.data.actions.shape[1]
         self.facts = {
             "observation_shape": data.environment.observation_shape,
@@ -115,16 +121,19 @@ class Offline(Protocol):
         return (observations - self.mean) / self.std
 
     def _replayed(self, index: Tensor, generator: torch.Generator) -> Replayed:
-        data = self.data
+        data, noise = self.data, self._noise(index, self.num_actions, generator)
         return Replayed(
             self._standard(data.observations[index]),
             data.actions[index],
             data.rewards[index] * self.reward_scale,
             self._standard(data.next_observations[index]),
             data.terminated[index],
-            torch.randn(len(index), self.num_actions, generator=generator).to(self.device),
+            noise,
             index,
         )
+
+    def _noise(self, index: Tensor, size: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(len(index), size, generator=generator).to(self.device)
 
     def _next_actions(self, model: Any, batch: Any) -> Tensor:
         noise = (self.policy_noise * batch.noise).clamp(-self.noise_clip, self.noise_clip)
@@ -137,7 +146,91 @@ class Offline(Protocol):
 
     @torch.no_grad()
     def _targets(self, model: Any, batch: Any) -> Tensor:
+        return self._lower(model, batch, model.target_critic_1, model.target_critic_2)
+
+    def _lower(self, model: Any, batch: Any, *critics: nn.Module) -> Tensor:
+        """What the transition is worth by the lower of two critics of what comes after."""
         after = batch.next_observations, self._next_actions(model, batch)
-        return self._backed_up(
-            batch, torch.minimum(model.target_critic_1(*after), model.target_critic_2(*after))
+        values = torch.stack([critic(*after) for critic in critics])
+        return self._backed_up(batch, values.amin(dim=0))
+
+
+class GuidedOffline(Offline):
+    """Transitions with what a generative model of the data's actions says of them too.
+
+    It reconstructs the action taken, and the policy's own, which makes of it one that the data may
+    have: the gradient of that goes on to the policy and leaves the model as it is. The value of
+    the state follows the lower of the critics' targets by the target critics and by the critics.
+
+    Args:
+        num_latents: Latent variables of the generative model to each dimension of an action; the
+            other arguments are those of `Offline`.
+
+    Raises:
+        InputError: A setting is outside its domain.
+
+    Source:
+        Liu et al. 2024, arXiv:2405.19909, in the form of the official code.
+    """
+
+    record: ClassVar[type[Record]] = GuidedTransitions
+
+    @checked
+    def __init__(
+        self,
+        data: Trajectories,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        sampler: MakeSampler = Shuffled,
+        *,
+        discount: Share = 0.99,
+        policy_noise: Annotated[float, Ge(0)] = 0.2,
+        noise_clip: Annotated[float, Ge(0)] = 0.5,
+        episodes: Count = 10,
+        num_latents: Count = 2,
+    ):
+        super().__init__(
+            data,
+            batch_size,
+            seed,
+            device,
+            sampler,
+            discount=discount,
+            policy_noise=policy_noise,
+            noise_clip=noise_clip,
+            episodes=episodes,
         )
+        self.num_latents = num_latents * self.num_actions
+        self.facts = {**self.facts, "num_latents": self.num_latents}
+
+    def __call__(self, model: Any, batch: Any) -> Record:
+        seen, known = batch.observations, vars(super().__call__(model, batch))
+        reconstructions, means, stds = model.generator(seen, batch.actions, batch.latent_noise)
+        generated, _, _ = held(
+            model.generator, seen, known["policy_actions"], batch.policy_latent_noise
+        )
+        with torch.no_grad():
+            generated_values = model.critic_1(seen, generated)
+            lower = self._lower(model, batch, model.critic_1, model.critic_2)
+        return GuidedTransitions(
+            **known,
+            generated_actions=generated,
+            generated_values=generated_values,
+            state_values=model.state_critic(seen),
+            state_targets=torch.minimum(known["targets"], lower),
+            reconstructions=reconstructions,
+            latent_means=means,
+            latent_stds=stds,
+        )
+
+    def _replayed(self, index: Tensor, generator: torch.Generator) -> GuidedReplayed:
+        known = vars(super()._replayed(index, generator))
+        noises = (self._noise(index, self.num_latents, generator) for _ in range(2))
+        return GuidedReplayed(*known.values(), *noises)
+
+
+def _spread(rewards: Tensor) -> Tensor:
+    """Their standard deviation; 1 where all are the same but for rounding."""
+    std = rewards.std(correction=0)
+    return torch.where(std > 1e-6 * rewards.abs().max(), std, 1.0)

@@ -15,6 +15,7 @@ from tasks.rl.environments import Actors, Environment, Step
 from tasks.rl.episodes import FIRST_SEED, SEEDS_PER_RUN, play
 from tasks.sampling import index_batches
 
+
 @dataclass(frozen=True)
 class Steps(Batch):
     observations: Tensor
