@@ -31,12 +31,17 @@ SMALL = {
     "gym": ["model.width=8"],
     "linear": ["size=100", "dim=10"],
     "madelon": ["model.width=16", "size=200"],
+    "offline": ["model.width=8", "behaviour.episodes=4"],
     "pairs": ["model.width=16", "model.depth=1", "model.heads=2"],
     "rare_steps": ["size=200", "model=linear"],
 }
 """Overrides that make the task's model small."""
 
-SMALL_PROTOCOL = {"OnPolicy": {"actors": 2, "horizon": 16, "replays": 2, "episodes": 2}}
+SMALL_PROTOCOL = {
+    "GuidedOffline": {"episodes": 2},
+    "Offline": {"episodes": 2},
+    "OnPolicy": {"actors": 2, "horizon": 16, "replays": 2, "episodes": 2},
+}
 """Settings by class that make a protocol small."""
 
 

@@ -17,7 +17,7 @@ from tasks.protocol import Batch
 class TD3(Descent):
     """Step all but the actor on every batch; on every `delay`-th the actor too, then the targets.
 
-    target <- tau * source + (1 - tau) * target
+    target <- polyak * source + (1 - polyak) * target
 
     The model names its `actor`, and by `targets()` what follows what. Actor and critics are stepped
     from one forward pass: the actor sees the critics as they were before their step.
@@ -25,7 +25,7 @@ class TD3(Descent):
     Args:
         learner: What learns.
         delay: Steps of the critics to one of the actor.
-        tau: Share of the way that a target goes; 1 makes it a copy.
+        polyak: Share of the way that a target goes, tau in the paper; 1 makes it a copy.
 
     Raises:
         InputError: The model has no actor or no targets.
@@ -39,10 +39,10 @@ class TD3(Descent):
         learner: Learner,
         *,
         delay: Count = 2,
-        tau: Annotated[float, Gt(0), Le(1)] = 0.005,
+        polyak: Annotated[float, Gt(0), Le(1)] = 0.005,
     ):
         super().__init__(learner)
-        self.delay, self.tau, self.steps = delay, tau, 0
+        self.delay, self.polyak, self.steps = delay, polyak, 0
         model: Any = learner.model
         if not (hasattr(model, "actor") and hasattr(model, "targets")):
             raise InputError(
@@ -74,4 +74,4 @@ class TD3(Descent):
     def _follow(self) -> None:
         for target, source in self.targets():
             for slow, fast in zip(target.parameters(), source.parameters(), strict=True):
-                slow.lerp_(fast, self.tau)
+                slow.lerp_(fast, self.polyak)

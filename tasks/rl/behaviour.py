@@ -162,7 +162,7 @@ def references(env: str, controller: Act) -> tuple[float, float]:
     if best <= worst:
         raise InputError(
             f"the controller is no expert of {env}: its mean return is {best:.4g}, that of random "
-            f"actions {worst:.4g}. Choose controller=... for this environment."
+            f"actions {worst:.4g}. Choose controller._target_=... for it."
         )
     return worst, best
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from objectives.errors import InputError
+
 
 @dataclass(frozen=True)
 class SwingUp:
@@ -23,6 +25,7 @@ class SwingUp:
     damping: float = 3.0
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
+        _expect("Pendulum-v1", 3, observations)
         cosine, sine, velocity = observations.T
         energy = velocity**2 / 2 + 15 * (cosine - 1)
         forward = np.where(velocity >= 0, 1.0, -1.0)
@@ -37,4 +40,13 @@ class WithTheMotion:
     """Pushes MountainCarContinuous-v0 in the direction in which it moves."""
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
+        _expect("MountainCarContinuous-v0", 2, observations)
         return np.where(observations[:, 1:] >= 0, 1.0, -1.0).astype(np.float32)
+
+
+def _expect(env: str, size: int, observations: np.ndarray) -> None:
+    if observations.shape[1:] != (size,):
+        raise InputError(
+            f"the controller is for {env} and its {size} observations, not for observations of "
+            f"shape {observations.shape[1:]}. Choose controller._target_=... for this environment."
+        )

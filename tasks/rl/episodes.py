@@ -31,6 +31,10 @@ class Episode:
         """The sum of the rewards."""
         return float(self.rewards.sum(dtype=np.float64))
 
+    def discounted(self, discount: float) -> float:
+        """The sum of the rewards, each step worth less than the one before."""
+        return float(self.rewards @ discount ** np.arange(len(self.rewards)))
+
 
 def play(environment: Environment, act: Act, count: int, first_seed: int) -> list[Episode]:
     """Play episodes side by side to their ends, each with a seed of its own."""

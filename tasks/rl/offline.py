@@ -1,6 +1,6 @@
 """Offline reinforcement learning: transitions of others, replayed for an actor and its critics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -14,7 +14,7 @@ from objectives.records import GuidedTransitions, Record, Transitions
 from tasks.models.td3 import held
 from tasks.protocol import Batch, Monitor, Protocol
 from tasks.rl.behaviour import Trajectories
-from tasks.rl.episodes import FIRST_SEED, play
+from tasks.rl.episodes import FIRST_SEED, Episode, play
 from tasks.sampling import MakeSampler, Shuffled, generator_of
 
 
@@ -41,8 +41,8 @@ class Offline(Protocol):
     Observations are standardised by the data; rewards are divided by their standard deviation,
     which changes no optimum. The critics' target smooths the target policy's action by clipped
     noise and takes the lower of two target critics (Fujimoto et al. 2018, arXiv:1802.09477).
-    Evaluated by whole episodes: the mean return, and on a scale from 0, the random policy, to 100,
-    the expert.
+    Evaluated by whole episodes: the mean return, also on a scale from 0, the random policy, to 100,
+    the expert; and by how much the first critic overestimates it, discounted and scaled.
 
     Args:
         sampler: Which transitions a batch holds.
@@ -115,7 +115,16 @@ class Offline(Protocol):
             "return": mean,
             "return_std": float(returns.std()),
             "normalized_return": 100 * (mean - worst) / (best - worst),
+            "overestimation": self._overestimation(model, played),
         }
+
+    def _overestimation(self, model: Any, played: Sequence[Episode]) -> float:
+        """What the first critic sees in the first action, beyond what the episode then brought."""
+        starts = np.stack([episode.observations[0] for episode in played])
+        seen = self._standard(torch.as_tensor(starts, device=self.device))
+        values = model.critic_1(seen, model.actor(seen)).mean()
+        gained = [episode.discounted(self.discount) for episode in played]
+        return float(values - self.reward_scale * float(np.mean(gained)))
 
     def _standard(self, observations: Tensor) -> Tensor:
         return (observations - self.mean) / self.std

@@ -33,6 +33,8 @@ PROTOCOLS = {
     "QuantileRegression": ("diabetes", "objective=quantile"),
     "PairedResponses": ("pairs", "objective=dpo", "batch_size=300"),
     "OnPolicy": ("cartpole", "objective=ppo"),
+    "Offline": ("offline", "objective=td3_bc"),
+    "GuidedOffline": ("offline", "objective=a2pr"),
     "LanguageModelling": ("charlm", "objective=cross_entropy", "batch_size=256"),
 }
 
