@@ -147,17 +147,17 @@ class Still(nn.Module):
         return torch.full((len(observations), 1), self.action)
 
 
-def by_hand() -> TD3:
+def by_hand(next_action: float = 0.5) -> TD3:
     model = TD3((3,), 1, width=4)
-    model.target_actor = Still(0.9)
+    model.target_actor = Still(next_action)
     model.target_critic_1, model.target_critic_2 = Sums(1.0), Sums(2.0)
     return model
 
 
 def test_targets_by_hand() -> None:
-    # next action 0.9 + clipped noise (0.1 of 0.2 * 0.5, then 0.3 of 0.2 * 9), at most 1; next
-    # observations sum to 3 and -3: y = 1 + 0.5 * min(3 + 1, 2 * 4) = 3,
-    # 2 + 0.5 * min(-3 + 1, 2 * -2) = 0, and 2 where that is the last step
+    # next action 0.5 + 0.2 * 0.5 = 0.6, or 0.5 + 0.3 where the noise is clipped; next observations
+    # sum to 3 and -3: y = 1 + 0.5 * min(3.6, 2 * 3.6) = 2.8, 2 + 0.5 * min(-2.2, 2 * -2.2) = -0.2,
+    # and 2 where that is the last step; an action of 0.9 + 0.3 is 1: 1 + 0.5 * 4 and 2 - 0.5 * 4
     offline = protocol(of([1.0, 2.0]), discount=0.5, noise_clip=0.3)
     batch = next(offline.batches(by_hand(), 0, 0))
     known = {
@@ -170,6 +170,8 @@ def test_targets_by_hand() -> None:
         "index": torch.arange(3),
     }
     targets = offline(by_hand(), type(batch)(**known)).targets
+    assert targets.tolist() == pytest.approx([2.8, -0.2, 2.0])
+    targets = offline(by_hand(0.9), type(batch)(**known)).targets
     assert targets.tolist() == pytest.approx([3.0, 0.0, 2.0])
 
 
@@ -308,6 +310,7 @@ def test_batches_are_of_good_episodes_and_of_their_number_alone() -> None:
 
     whole = list(sampler().batches(1, 0))
     assert len(whole) == sampler().steps_per_epoch == 4
+    assert not torch.equal(whole[0], whole[1])
     drawn = torch.cat([batch for epoch in range(40) for batch in sampler().batches(epoch, 0)])
     good = ((drawn >= 50) & (drawn < 60)).float().mean().item()
     assert good == pytest.approx(10 * np.e**5 / (90 + 10 * np.e**5), abs=0.015)
