@@ -256,6 +256,42 @@ class DenoisingSteps(Record):
     index: Int[Tensor, " batch"]
 
 
+@dataclass(frozen=True)
+class Transitions(Record):
+    """Transitions of others, and what two critics and a policy say of them.
+
+    `values_1` and `values_2` are the critics' of the action taken, `targets` what they should be,
+    constants. `policy_values` are the first critic's of the policy's own actions, with a gradient
+    for the policy alone. Values are discounted sums of scaled rewards, actions lie in [-1, 1].
+    """
+
+    values_1: Float[Tensor, " batch"]
+    values_2: Float[Tensor, " batch"]
+    targets: Float[Tensor, " batch"]
+    actions: Float[Tensor, "batch dims"]
+    policy_actions: Float[Tensor, "batch dims"]
+    policy_values: Float[Tensor, " batch"]
+    index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class GuidedTransitions(Transitions):
+    """Transitions beside actions that a generative model of the data has in the policy's place.
+
+    `state_values` are a third critic's, of the state alone, `state_targets` what they should be.
+    `reconstructions` are the model's of the actions taken, its latent variables normal with
+    `latent_means` and `latent_stds`. `generated_values` are the first critic's, a constant.
+    """
+
+    generated_actions: Float[Tensor, "batch dims"]
+    generated_values: Float[Tensor, " batch"]
+    state_values: Float[Tensor, " batch"]
+    state_targets: Float[Tensor, " batch"]
+    reconstructions: Float[Tensor, "batch dims"]
+    latent_means: Float[Tensor, "batch latent"]
+    latent_stds: Float[Tensor, "batch latent"]
+
+
 def field_names(record: type[Record]) -> set[str]:
     """Everything that an objective may ask of this record by name: fields and properties."""
     derived = {

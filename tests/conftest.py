@@ -33,6 +33,7 @@ SMALL = {
     "gym": ["model.width=8"],
     "linear": ["size=100", "dim=10"],
     "madelon": ["model.width=16", "size=200"],
+    "offline": ["model.width=8", "behaviour.episodes=4"],
     "pairs": ["model.width=16", "model.depth=1", "model.heads=2"],
     "rare_steps": ["size=200", "model=linear"],
 }
@@ -44,6 +45,8 @@ SMALL_PROTOCOL = {
     "Diffusion": {"diffusion_steps": 4},
     "RewardedSamples": {"sampling_steps": 4, "group_size": 8, "times_per_sample": 16},
     "RandomSteps": {"sampling_steps": 16, "group_size": 8},
+    "GuidedOffline": {"episodes": 2},
+    "Offline": {"episodes": 2},
 }
 """Settings by class that make a protocol small."""
 

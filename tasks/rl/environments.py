@@ -44,6 +44,21 @@ def _actions(gymnasium: Any, id: str, space: Any) -> Actions:
     raise InputError(f"environment {id!r} has actions {space}, expected Discrete or Box of floats.")
 
 
+def bounds(environment: Environment) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest action.
+
+    Raises:
+        InputError: The actions are no vector, or have no bounds.
+    """
+    gymnasium = _gymnasium()
+    space = gymnasium.make(environment.id).action_space
+    if not (isinstance(space, gymnasium.spaces.Box) and space.is_bounded()):
+        raise InputError(
+            f"environment {environment.id!r} has actions {space}, expected a Box with bounds."
+        )
+    return space.low, space.high
+
+
 @dataclass(frozen=True)
 class Step:
     """What all actors saw in one step; `observations` are those after it, before any reset."""

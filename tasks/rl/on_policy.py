@@ -12,12 +12,8 @@ from objectives.domains import Count, Share, checked
 from objectives.records import Rollout
 from tasks.protocol import Batch, Monitor, Protocol
 from tasks.rl.environments import Actors, Environment, Step
+from tasks.rl.episodes import FIRST_SEED, SEEDS_PER_RUN, play
 from tasks.sampling import index_batches
-
-FIRST_SEED = {"val": 0, "test": 1_000_000, "train": 2_000_000}
-"""Episodes of one split never share a seed with those of another."""
-
-SEEDS_PER_RUN = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -102,13 +98,12 @@ class OnPolicy(Protocol):
         )
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        actors = Actors(self.environment, self.episodes, FIRST_SEED[split])
-        returns, running = np.zeros(self.episodes), np.ones(self.episodes, bool)
-        while running.any():
-            parameters, _ = model(self._tensor(actors.observations))
-            step = actors.step(self.environment.actions.best(parameters).cpu().numpy())
-            returns += step.rewards * running
-            running &= ~(step.terminated | step.truncated)
+        def act(observations: np.ndarray) -> np.ndarray:
+            parameters, _ = model(self._tensor(observations))
+            return self.environment.actions.best(parameters).cpu().numpy()
+
+        episodes = play(self.environment, act, self.episodes, FIRST_SEED[split])
+        returns = np.array([episode.total for episode in episodes])
         return {"return": float(returns.mean()), "return_std": float(returns.std())}
 
     def state_dict(self) -> dict[str, Any]:

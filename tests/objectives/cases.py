@@ -18,6 +18,7 @@ from objectives.records import (
     Bagged,
     Embedded,
     Gaussian,
+    GuidedTransitions,
     Labelled,
     Mixed,
     Ordinal,
@@ -26,6 +27,7 @@ from objectives.records import (
     Quantiles,
     Record,
     Rollout,
+    Transitions,
     Views,
 )
 from runner.build import instantiated
@@ -136,6 +138,24 @@ def rollout() -> Rollout:
     old_logprobs = logprobs + 0.3 * _normal(generator, 9)
     rest = [_normal(generator, 9) for _ in range(3)]
     return Rollout(logprobs, old_logprobs, *rest, _normal(generator, 9).abs())
+
+
+def transitions() -> Transitions:
+    generator = torch.Generator().manual_seed(0)
+    values = [_normal(generator, 6) for _ in range(4)]
+    actions = [_normal(generator, 6, 2).tanh() for _ in range(2)]
+    return Transitions(*values[:3], *actions, values[3], torch.arange(6))
+
+
+def guided_transitions() -> GuidedTransitions:
+    """Each of the two actions is the better one somewhere, and neither beats the state's value."""
+    generator = torch.Generator().manual_seed(1)
+    values = [_normal(generator, 6) for _ in range(3)]
+    actions = [_normal(generator, 6, 2).tanh() for _ in range(2)]
+    latent = _normal(generator, 6, 4), _normal(generator, 6, 4).exp()
+    return GuidedTransitions(
+        *vars(transitions()).values(), actions[0], *values, actions[1], *latent
+    )
 
 
 def cases() -> dict[str, Case]:

@@ -37,6 +37,8 @@ PROTOCOLS = {
     "RewardedSamples": ("density", "objective=awm", "batch_size=32"),
     "RandomSteps": ("density", "objective=ddpo", "batch_size=32"),
     "OnPolicy": ("cartpole", "objective=ppo"),
+    "Offline": ("offline", "objective=td3_bc"),
+    "GuidedOffline": ("offline", "objective=a2pr"),
     "LanguageModelling": ("charlm", "objective=cross_entropy", "batch_size=256"),
 }
 
