@@ -33,6 +33,7 @@ SMALL = {
     "madelon": ["model.width=16", "size=200"],
     "pairs": ["model.width=16", "model.depth=1", "model.heads=2"],
     "rare_steps": ["size=200", "model=linear"],
+    "rock_paper_scissors": ["size=64", "replays=2"],
 }
 """Overrides that make the task's model small."""
 

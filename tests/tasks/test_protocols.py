@@ -32,6 +32,9 @@ PROTOCOLS = {
     "GaussianRegression": ("diabetes", "objective=gaussian_nll"),
     "QuantileRegression": ("diabetes", "objective=quantile"),
     "PairedResponses": ("pairs", "objective=dpo", "batch_size=300"),
+    "OwnResponses": ("pairs", "objective=inpo", "batch_size=300", "replays=1"),
+    "MatrixGame": ("rock_paper_scissors", "objective=inpo", "replays=1"),
+    "MutualLearning": ("digits", "objective=bd_kd"),
     "OnPolicy": ("cartpole", "objective=ppo"),
     "LanguageModelling": ("charlm", "objective=cross_entropy", "batch_size=256"),
 }
