@@ -128,6 +128,7 @@ class MatrixGame(OwnResponses):
         penalty: Strength of that KL penalty, in win rate per nat.
     """
 
+    record: ClassVar[type[Record]] = SelfPlay
     monitor = Monitor("duality_gap", maximize=False)
 
     @checked
