@@ -141,3 +141,63 @@ def pld(
     weights = (teacher_logits / tau).softmax(-1).gather(1, order)
     remaining = scores.flip(1).logcumsumexp(1).flip(1)
     return (weights * (remaining - scores)).sum(-1)
+
+
+@declare(surrogate="each network takes the other's scores as they are")
+def bd_kd(
+    student_logits: Float[Tensor, "batch classes"],
+    peer_logits: Float[Tensor, "batch classes"],
+    labels: Int[Tensor, " batch"],
+    *,
+    tau: Annotated[Scalar, Gt(0)] = 4.0,
+    forward: Annotated[Scalar, Ge(0)] = 1.0,
+    reverse: Annotated[Scalar, Ge(0)] = 1.0,
+    delta: Annotated[Scalar, Ge(1)] = 2.0,
+) -> tuple[Float[Tensor, " batch"], dict[str, Tensor]]:
+    """Balanced divergences: a student and a teacher, its peer, that are trained together.
+
+    student: CE(s, y) + tau^2 * (forward * d_f * KL(p_t || p_s) + reverse * d_r * KL(p_s || p_t))
+    peer:    CE(t, y) + tau^2 * KL(p_s || p_t)
+    (d_f, d_r) = (delta, 1) where H(p_s) < H(p_t), else (1, delta);  p = softmax(scores / tau)
+
+    Where the student is the surer, the forward divergence, which spreads it, counts for more;
+    where it is the less sure, the reverse one, which draws it together.
+
+    Args:
+        student_logits: Class scores s of the student, unnormalised.
+        peer_logits: Class scores t of the teacher, unnormalised.
+        labels: Class indices y.
+        tau: Temperature of both, in logits.
+        forward: Weight of the student's forward divergence.
+        reverse: Weight of its reverse divergence; 0, with delta = 1, is mutual learning by the
+            forward divergence alone.
+        delta: By how much the divergence that an example needs counts for more; 1 is no balance.
+
+    Returns:
+        Sum of both losses per example, in nats; 2 * CE where both are the same. Metrics: that of
+        the student, the share of examples on which it is the surer, and on which both agree.
+
+    Source:
+        Amara et al. 2022, arXiv:2212.12965. There is no code of theirs: the temperature, the
+        weights and that no gradient flows from one network into the other are of this project.
+    """
+    student, peer = student_logits / tau, peer_logits / tau
+    spread, drawn = divergence(peer.detach(), student), divergence(student, peer.detach())
+    surer = (entropy(student) < entropy(peer)).to(spread.dtype)
+    more = delta - 1
+    balanced = forward * (1 + more * surer) * spread + reverse * (1 + more * (1 - surer)) * drawn
+    own = F.cross_entropy(student_logits, labels, reduction="none") + tau**2 * balanced
+    others = F.cross_entropy(peer_logits, labels, reduction="none")
+    others = others + tau**2 * divergence(student.detach(), peer)
+    return own + others, {
+        "student_loss": own.detach().mean(),
+        "surer": surer.mean(),
+        "agreement": (student.argmax(-1) == peer.argmax(-1)).float().mean(),
+    }
+
+
+@torch.no_grad()
+def entropy(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
+    """Entropy of softmax(logits) of each row, in nats."""
+    logprobs = logits.log_softmax(-1)
+    return -(logprobs.exp() * logprobs).sum(-1)

@@ -220,6 +220,48 @@ def madpo(
     return -weight * F.logsigmoid(beta * h), metrics | {"weight": weight.detach().mean()}
 
 
+def inpo(
+    chosen_logprob: Float[Tensor, " batch"],
+    rejected_logprob: Float[Tensor, " batch"],
+    ref_chosen_logprob: Float[Tensor, " batch"],
+    ref_rejected_logprob: Float[Tensor, " batch"],
+    old_chosen_logprob: Float[Tensor, " batch"],
+    old_rejected_logprob: Float[Tensor, " batch"],
+    *,
+    eta: Annotated[Scalar, Gt(0)] = 0.1,
+    tau: Annotated[Scalar, Ge(0)] = 0.03,
+) -> tuple[Float[Tensor, " batch"], dict[str, Tensor]]:
+    """Iterative Nash policy optimisation: a step of mirror descent against the own last policy.
+
+    (h - tau / eta * h_ref - (1 - tau / eta) * h_old - 1 / (2 * eta))^2,  h_x = x_w - x_l
+
+    Args:
+        chosen_logprob: Log-probability of the response that the oracle prefers, under the policy,
+            summed over its tokens, in nats.
+        rejected_logprob: The same of the other response.
+        ref_chosen_logprob: As in dpo.
+        ref_rejected_logprob: As in dpo.
+        old_chosen_logprob: Under the policy that both were sampled from.
+        old_rejected_logprob: The same of the other response.
+        eta: Inverse step of mirror descent, in win rate per nat.
+        tau: Strength of the KL penalty to the reference, in win rate per nat, not above eta, where
+            it is ipo with beta = eta; at 0 there is no reference.
+
+    Returns:
+        Loss per pair, in squared nats; 1 / (2 * eta)^2 where the policy is both others. The
+        metrics are dpo's, of beta = tau.
+
+    Source:
+        Zhang et al. 2024, arXiv:2407.00617. Checked against DPO's official code of ipo.
+    """
+    h, metrics = margins(
+        chosen_logprob, rejected_logprob, ref_chosen_logprob, ref_rejected_logprob, tau
+    )
+    since_reference = old_chosen_logprob - old_rejected_logprob
+    since_reference = since_reference - (ref_chosen_logprob - ref_rejected_logprob)
+    return (h - (1 - tau / eta) * since_reference - 1 / (2 * eta)) ** 2, metrics
+
+
 def sft(
     chosen_logprobs: Float[Tensor, "batch time"], chosen_mask: Bool[Tensor, "batch time"]
 ) -> Float[Tensor, " tokens"]:

@@ -292,6 +292,35 @@ class GuidedTransitions(Transitions):
     latent_stds: Float[Tensor, "batch latent"]
 
 
+@dataclass(frozen=True)
+class Mutual(Record):
+    """Class scores of a student and of a peer that learns beside it, and class labels."""
+
+    student_logits: Float[Tensor, "batch classes"]
+    peer_logits: Float[Tensor, "batch classes"]
+    labels: Int[Tensor, " batch"]
+    index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class SelfPlay(Preference):
+    """Two responses of the policy as it was when a round of self-play began, and what it says.
+
+    An oracle has judged them; the policy of the round's beginning carries no gradient.
+    """
+
+    old_chosen_logprobs: Float[Tensor, "batch time"]
+    old_rejected_logprobs: Float[Tensor, "batch time"]
+
+    @property
+    def old_chosen_logprob(self) -> Float[Tensor, " batch"]:
+        return _masked_sum(self.old_chosen_logprobs, self.chosen_mask)
+
+    @property
+    def old_rejected_logprob(self) -> Float[Tensor, " batch"]:
+        return _masked_sum(self.old_rejected_logprobs, self.rejected_mask)
+
+
 def field_names(record: type[Record]) -> set[str]:
     """Everything that an objective may ask of this record by name: fields and properties."""
     derived = {

@@ -146,7 +146,7 @@ def make_protocol(
 def make_model(
     config: dict[str, Any], protocol: Protocol, initial: nn.Module | None = None
 ) -> nn.Module:
-    """The model, from where another one has got to where there is such.
+    """The model, from where another one has got to where there is such, and what learns beside it.
 
     Raises:
         InputError: The other one is of another kind.
@@ -154,7 +154,7 @@ def make_model(
     model: nn.Module = made(fill(instantiated(config, "model"), protocol.facts))
     if initial is not None:
         restore(model, initial.state_dict())
-    return model.to(find_device(config["device"]))
+    return protocol.trained(model).to(find_device(config["device"]))
 
 
 def pretrained_models(

@@ -51,6 +51,10 @@ class Protocol(ABC):
     facts: Mapping[str, Any]
     steps_per_epoch: int
 
+    def trained(self, model: nn.Module) -> nn.Module:
+        """What is trained: the model, or a module that holds it and what learns beside it."""
+        return model
+
     def prepare(self, model: nn.Module) -> None:
         """Look at the untrained model once, before the first step (to freeze a reference, say)."""
 

@@ -36,6 +36,7 @@ SMALL = {
     "offline": ["model.width=8", "behaviour.episodes=4"],
     "pairs": ["model.width=16", "model.depth=1", "model.heads=2"],
     "rare_steps": ["size=200", "model=linear"],
+    "rock_paper_scissors": ["size=64", "replays=2"],
 }
 """Overrides that make the task's model small."""
 

@@ -9,6 +9,7 @@ from annotated_types import Gt
 from torch import Tensor
 
 from objectives.domains import Share, checked
+from tasks.nlp.judges import Judge, KnownReward
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,26 @@ class Pairs:
 
 @dataclass(frozen=True)
 class PairSet:
-    """Preference pairs in three splits, over a vocabulary of `num_tokens`."""
+    """Preference pairs in three splits, over a vocabulary of `num_tokens`.
+
+    Attributes:
+        judge: Who can judge other responses to their prompts too; None where nobody can.
+    """
 
     train: Pairs
     val: Pairs
     test: Pairs
     num_tokens: int
+    judge: Judge | None = None
 
     def to(self, device: torch.device) -> "PairSet":
         train, val, test = (split.to(device) for split in (self.train, self.val, self.test))
-        return PairSet(train, val, test, self.num_tokens)
+        return PairSet(train, val, test, self.num_tokens, self.judge and self.judge.to(device))
+
+
+def prompt_length(pairs: Pairs) -> int:
+    """Tokens in front of the first that is of a response."""
+    return int(pairs.chosen_mask.any(dim=0).int().argmax())
 
 
 @cache
@@ -62,7 +73,7 @@ def synthetic_pairs(
         name: _judged(size, scores, prompt, response, flip_rate * (name == "train"), generator)
         for name, size in sizes.items()
     }
-    return PairSet(**splits, num_tokens=num_tokens)
+    return PairSet(**splits, num_tokens=num_tokens, judge=KnownReward(scores))
 
 
 def _judged(

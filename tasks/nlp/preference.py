@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from objectives.records import Demonstration, JudgedPreference, Preference, Record, Rewards
+from tasks.nlp.judges import Judge
 from tasks.nlp.logprobs import token_logprobs
-from tasks.nlp.pairs import Pairs, PairSet
+from tasks.nlp.pairs import Pairs, PairSet, prompt_length
+from tasks.nlp.sampling import sampled
 from tasks.protocol import Batch, Monitor, Protocol
 from tasks.sampling import MakeSampler, Shuffled
 
@@ -97,7 +99,9 @@ class PairedResponses(PairProtocol):
 
     The reference is the model as it was before training. Evaluated by the share of pairs that
     the log-ratio to the reference ranks rightly and its mean margin, and by the mean
-    log-probabilities of both responses, in nats.
+    log-probabilities of both responses, in nats. Where new responses can be judged, also by one to
+    each prompt: their KL to the reference, in nats, the share that is preferred to the
+    reference's, and the judge's reward.
     """
 
     record: ClassVar[type[Record]] = Preference
@@ -108,6 +112,27 @@ class PairedResponses(PairProtocol):
 
     def __call__(self, model: nn.Module, batch: PairBatch) -> Preference:
         return Preference(**self._columns(model, batch))
+
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        found = super().evaluate(model, split)
+        if self.data.judge is None:
+            return found
+        judged = self._judged(model, getattr(self.data, split), self.data.judge)
+        return found | {name: value.item() for name, value in judged.items()}
+
+    def _judged(self, model: nn.Module, pairs: Pairs, judge: Judge) -> dict[str, Tensor]:
+        """What is said of new responses of the model; the same are drawn every time."""
+        prompt = prompt_length(pairs)
+        prompts, length = pairs.chosen[:, :prompt], pairs.chosen.shape[1] - prompt
+        generator = torch.Generator(self.device).manual_seed(0)
+        own, others = (sampled(m, prompts, length, generator) for m in (model, self.reference))
+        mask = (torch.arange(own.shape[1], device=self.device) >= prompt).expand_as(own)
+        ratios = token_logprobs(model, own) - token_logprobs(self.reference, own)
+        return {
+            "kl": ratios[:, prompt - 1 :].sum(dim=1).mean(),
+            "win_rate": judge.preference(own, others, mask).mean(),
+            **judge.shown(own, mask),
+        }
 
     def metrics(self, record: Preference) -> dict[str, Tensor]:
         margin = (record.chosen_logprob - record.ref_chosen_logprob) - (

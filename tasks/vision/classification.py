@@ -16,6 +16,9 @@ from tasks.vision.images import ImageSet
 
 EVALUATION_BATCH = 1024
 
+BINS = 15
+"""Of confidence, in the calibration error."""
+
 
 @dataclass(frozen=True)
 class Images(Batch):
@@ -25,7 +28,10 @@ class Images(Batch):
 
 
 class Classification(Protocol):
-    """Class scores and labels; evaluated by accuracy and negative log-likelihood (nats).
+    """Class scores and labels; evaluated by accuracy, negative log-likelihood and calibration.
+
+    The log-likelihood is in nats; the calibration error is the expected one, of 15 bins of equal
+    width by confidence.
 
     Args:
         augmentation: What is done to training images.
@@ -69,9 +75,29 @@ class Classification(Protocol):
         logits = torch.cat([model(part.inputs).float() for part in self.examples(split)])
         labels = getattr(self.data, split).labels
         correct = (logits.argmax(dim=-1) == labels).double().mean()
-        return {"accuracy": correct.item(), "nll": F.cross_entropy(logits, labels).item()}
+        return {
+            "accuracy": correct.item(),
+            "nll": F.cross_entropy(logits, labels).item(),
+            "ece": calibration_error(logits, labels).item(),
+        }
 
     def examples(self, split: str) -> Iterator[Images]:
         data = getattr(self.data, split)
         for index in torch.arange(len(data), device=data.labels.device).split(EVALUATION_BATCH):
             yield Images(self.data.normalized(data.images[index]), data.labels[index], index)
+
+
+def calibration_error(logits: Tensor, labels: Tensor) -> Tensor:
+    """Expected calibration error: mean distance of confidence and accuracy, bin by bin.
+
+    sum_b |sum_{i in b} (confidence_i - correct_i)| / n, of BINS bins of equal width.
+
+    Source:
+        Guo et al. 2017, arXiv:1706.04599.
+    """
+    confidence, predicted = logits.double().softmax(dim=-1).max(dim=-1)
+    bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
+    gaps = confidence - (predicted == labels).double()
+    return torch.zeros(BINS, dtype=gaps.dtype, device=gaps.device).index_add(
+        0, bins, gaps
+    ).abs().sum() / len(labels)

@@ -21,6 +21,7 @@ EMBEDDED = {
     "linear": "test/rmse",
     "madelon": "test/accuracy",
     "rare_steps": "test/accuracy",
+    "rock_paper_scissors": "test/duality_gap",
     "cartpole": "test/return",
     "gym": "test/return",
 }

@@ -7,8 +7,8 @@ from cases import GOLDEN, Case
 from torch import Tensor
 from torch.nn import functional as F
 
-from objectives.distillation import divergence, kd, pld, sinkd, sinkhorn_distance
-from objectives.records import Distilled
+from objectives.distillation import bd_kd, divergence, kd, pld, sinkd, sinkhorn_distance
+from objectives.records import Distilled, Mutual
 
 
 def distilled() -> Distilled:
@@ -18,10 +18,23 @@ def distilled() -> Distilled:
     return Distilled(2 * student, 2 * teacher, labels, torch.arange(8))
 
 
+def mutual() -> Mutual:
+    return Mutual(*vars(distilled()).values())
+
+
 ONE_TEACHER = ("+teacher.seed=0",)
 """A run does not keep its teacher: it is that of another run."""
 
 CASES = {
+    "bd_kd": Case(
+        mutual,
+        ("student_logits", "peer_logits"),
+        settings=({}, {"delta": 1.0, "reverse": 0.0}, {"tau": 1.0, "delta": 5.0}),
+        lacks={
+            "golden": "no code of its authors to take it from",
+            "stackable": "the temperature of the other's scores has no gradient; see below",
+        },
+    ),
     "kd": Case(
         distilled,
         ("student_logits",),
@@ -147,3 +160,59 @@ def test_pld_is_the_plackett_luce_likelihood_choice_by_choice() -> None:
             for k, c in enumerate(order)
         ]
         torch.testing.assert_close(value, torch.stack(terms).sum())
+
+
+def test_bd_kd_by_hand() -> None:
+    # p_s = (3/4, 1/4) is surer than p_t = (1/2, 1/2), so the forward divergence counts twice:
+    # KL(t || s) = 1/2 log(2/3) + 1/2 log 2 = 1/2 log(4/3), KL(s || t) = 3/4 log(3/2) - 1/4 log 2
+    student, peer = torch.tensor([[math.log(3), 0.0]]), torch.tensor([[0.0, 0.0]])
+    spread, drawn = 0.5 * math.log(4 / 3), 0.75 * math.log(1.5) - 0.25 * math.log(2)
+    loss, metrics = bd_kd(student, peer, torch.tensor([0]), tau=1.0)
+    own = -math.log(0.75) + 2 * spread + drawn
+    assert metrics["student_loss"].item() == pytest.approx(own)
+    assert loss.item() == pytest.approx(own + math.log(2) + drawn)
+    assert metrics["surer"].item() == 1
+    _, metrics = bd_kd(peer, student, torch.tensor([0]), tau=1.0)  # now the reverse one
+    assert metrics["student_loss"].item() == pytest.approx(math.log(2) + drawn + 2 * spread)
+    assert metrics["surer"].item() == 0
+
+
+def test_bd_kd_of_equals_is_cross_entropy_twice() -> None:
+    student, _, labels = example()
+    loss, _ = bd_kd(student, student, labels)
+    torch.testing.assert_close(loss, 2 * F.cross_entropy(student, labels, reduction="none"))
+
+
+def test_bd_kd_gives_each_network_the_gradient_of_its_own_loss() -> None:
+    student, peer, labels = example()
+    student, peer = student.requires_grad_(), peer.clone().requires_grad_()
+    loss, _ = bd_kd(student, peer, labels, tau=2.0, reverse=0.0, delta=1.0)
+    given = torch.autograd.grad(loss.sum(), (student, peer))
+    alone = (
+        F.cross_entropy(student, labels, reduction="none")
+        + 4 * divergence(peer.detach() / 2, student / 2)
+    ).sum()
+    torch.testing.assert_close(given[0], torch.autograd.grad(alone, student)[0])
+    alone = (
+        F.cross_entropy(peer, labels, reduction="none")
+        + 4 * divergence(student.detach() / 2, peer / 2)
+    ).sum()
+    torch.testing.assert_close(given[1], torch.autograd.grad(alone, peer)[0])
+
+
+def test_bd_kd_takes_no_shift_of_scores_for_a_difference() -> None:
+    student, peer, labels = example()
+    torch.testing.assert_close(
+        bd_kd(student + 7, peer - 3, labels)[0], bd_kd(student, peer, labels)[0]
+    )
+
+
+@pytest.mark.parametrize("hyper", ["tau", "forward", "reverse", "delta"])
+def test_bd_kd_can_be_stacked(hyper: str) -> None:
+    def value(setting: Tensor) -> Tensor:
+        return bd_kd(*example(), **{hyper: setting})[0]
+
+    grid = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    stacked = torch.func.vmap(value)(grid)
+    torch.testing.assert_close(stacked, torch.stack([value(setting) for setting in grid]))
+    assert not torch.allclose(*stacked)

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from objectives.objective import Objective
-from objectives.preference import bradley_terry, dpo, ipo, madpo, rdpo, sft, simpo
-from objectives.records import Demonstration, JudgedPreference, Rewards
+from objectives.preference import bradley_terry, dpo, inpo, ipo, madpo, rdpo, sft, simpo
+from objectives.records import Demonstration, JudgedPreference, Rewards, SelfPlay
 
 
 def judged() -> JudgedPreference:
@@ -28,11 +28,18 @@ def demonstration() -> Demonstration:
     return Demonstration(record.chosen_logprobs, record.chosen_mask, record.index)
 
 
+def self_play() -> SelfPlay:
+    generator = torch.Generator().manual_seed(2)
+    old = -torch.randn(2, 6, 5, generator=generator, dtype=torch.float64).abs()
+    return SelfPlay(**vars(preference()), old_chosen_logprobs=old[0], old_rejected_logprobs=old[1])
+
+
 LEARNED = "chosen_logprobs", "rejected_logprobs"
 
 CASES = {
     "bradley_terry": Case(rewards, ("chosen_reward", "rejected_reward")),
     "dpo": Case(preference, LEARNED, settings=({}, {"beta": 0.7})),
+    "inpo": Case(self_play, LEARNED, settings=({}, {"eta": 0.7, "tau": 0.2}, {"tau": 0.0})),
     "ipo": Case(preference, LEARNED, settings=({}, {"beta": 0.7})),
     "madpo": Case(
         judged,
@@ -195,3 +202,38 @@ def test_sft_counts_every_token_once() -> None:
 
 def columns(*values: float | list[float]) -> list[Tensor]:
     return [torch.tensor(value).reshape(-1) for value in values]
+
+
+def test_inpo_by_hand() -> None:
+    # h = -1 - -4 = 3, h_ref = -2 - -3 = 1, h_old = -1 - -3 = 2; tau / eta = 1/4, 1 / (2 eta) = 1:
+    # (3 - 1/4 - 3/4 * 2 - 1)^2 = 1/16
+    columns = [torch.tensor([value]) for value in (-1.0, -4.0, -2.0, -3.0, -1.0, -3.0)]
+    assert inpo(*columns, eta=0.5, tau=0.125)[0].item() == pytest.approx(1 / 16)
+
+
+def test_inpo_whose_tau_is_eta_is_ipo_and_forgets_the_last_policy() -> None:
+    columns, old = pairs(), pairs()[:2]
+    torch.testing.assert_close(
+        inpo(*columns, *old, eta=0.2, tau=0.2)[0], ipo(*columns, beta=0.2)[0]
+    )
+
+
+def test_inpo_without_tau_is_ipo_against_the_last_policy() -> None:
+    columns, old = pairs(), pairs()[:2]
+    torch.testing.assert_close(
+        inpo(*columns, *old, eta=0.2, tau=0.0)[0], ipo(*columns[:2], *old, beta=0.2)[0]
+    )
+
+
+def test_inpo_has_its_minimum_at_a_step_of_mirror_descent() -> None:
+    """pi proportional to ref^(tau / eta) * old^(1 - tau / eta) * exp(win rate / eta)."""
+    wins = torch.tensor([[0.5, 0.9, 0.2], [0.1, 0.5, 0.7], [0.8, 0.3, 0.5]], dtype=torch.float64)
+    ref, old = torch.randn(2, 3, dtype=torch.float64).log_softmax(-1)
+    eta, tau = 0.5, 0.1
+    against_old = wins @ old.exp()
+    best = (tau / eta * ref + (1 - tau / eta) * old + against_old / eta).requires_grad_()
+    w, o = torch.cartesian_prod(torch.arange(3), torch.arange(3)).unbind(1)
+    weight = old.exp()[w] * old.exp()[o] * wins[w, o]  # both sampled, the first one preferred
+    loss, _ = inpo(best[w], best[o], ref[w], ref[o], old[w], old[o], eta=eta, tau=tau)
+    (weight * loss).sum().backward()
+    torch.testing.assert_close(best.grad, torch.zeros(3, dtype=torch.float64), atol=1e-12, rtol=0)

@@ -9,7 +9,7 @@ from torch import nn
 
 from objectives.errors import InputError
 from tasks.vision.augmentation import affine, none
-from tasks.vision.classification import Classification
+from tasks.vision.classification import Classification, calibration_error
 from tasks.vision.contrastive import TwoViews, spread
 from tasks.vision.digits import digits
 from tasks.vision.images import ImageSet, Original, image_set, split_of, validation
@@ -137,7 +137,12 @@ def test_classification_metrics_by_hand() -> None:
     s = np.sqrt(7 / 8)  # the standard deviation of eight pixels at -+1 is sqrt(8 / 7)
     metrics = protocol.evaluate(Brightness(), "val")
     nll = (np.log1p(np.exp(-2 * s)) + np.log1p(np.exp(2 * s))) / 2
-    assert metrics == {"accuracy": 0.5, "nll": pytest.approx(nll, rel=1e-5)}
+    sure = 1 / (1 + np.exp(-2 * s))  # of both, so they are in one bin: it is right every other time
+    assert metrics == {
+        "accuracy": 0.5,
+        "nll": pytest.approx(nll, rel=1e-5),
+        "ece": pytest.approx(sure - 0.5, rel=1e-5),
+    }
     assert protocol.evaluate(Brightness(), "train")["accuracy"] == 1.0
 
 
@@ -212,3 +217,36 @@ def test_spread_by_hand() -> None:
     assert found == {"uniformity": pytest.approx(expected), "tolerance": pytest.approx(0)}
     same = spread(torch.ones(5, 1), torch.tensor([0, 0, 1, 1, 2]))
     assert same == {"uniformity": pytest.approx(0), "tolerance": pytest.approx(1)}
+
+
+def test_calibration_error_by_hand() -> None:
+    # confidences 0.6, 0.6 and 0.9, 0.9 are in two of the bins: |1.2 - 1| and |1.8 - 2|, of four
+    scores = torch.tensor([0.6, 0.6, 0.9, 0.9]).logit()
+    logits = torch.stack([scores, torch.zeros(4)], dim=1)
+    found = calibration_error(logits, torch.tensor([0, 1, 0, 0]))
+    assert found.item() == pytest.approx(0.1)
+    wrong = calibration_error(logits, torch.ones(4, dtype=torch.long))
+    assert wrong.item() == pytest.approx(0.75)  # never right: the confidence itself
+    assert calibration_error(torch.tensor([[0.0, 200.0]]), torch.tensor([1])).item() == 0
+
+
+def test_student_and_peer_are_trained_together(built) -> None:
+    experiment = built("digits", "objective=bd_kd", "peer.width=24", "lr=0.01")
+    model, protocol = experiment.learner.model, experiment.learner.protocol
+    assert model.peer.head.in_features == 24
+    batch = next(protocol.batches(model, 0, 0))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    record = protocol(model, batch)
+    torch.testing.assert_close(record.student_logits, model.student(batch.inputs))
+    torch.testing.assert_close(record.peer_logits, model.peer(batch.inputs))
+    experiment.algorithm.update(batch)
+    changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
+    assert changed == set(before)
+    model.eval()
+    metrics, logits = (
+        protocol.evaluate(model, "val"),
+        model.student(protocol.data.normalized(protocol.data.val.images)),
+    )
+    correct = (logits.argmax(-1) == protocol.data.val.labels).double().mean().item()
+    assert metrics["accuracy"] == correct
+    assert "peer_accuracy" in metrics

@@ -1,0 +1,55 @@
+"""Judges of responses: what an oracle of preferences says, and how it comes to it."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Judge(ABC):
+    """Says of two responses to one prompt how probably the first is preferred.
+
+    Tokens [batch, time] hold prompt and response; the mask is true on the response.
+    """
+
+    @abstractmethod
+    def preference(self, first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
+        """Probability that the first one is preferred: [batch]."""
+
+    def shown(self, tokens: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """What it says of responses by themselves, on average."""
+        return {}
+
+    def to(self, device: torch.device) -> Self:
+        return type(self)(*(column.to(device) for column in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class KnownReward(Judge):
+    """The sum of the tokens' scores, of which the prompt's first token decides the sign."""
+
+    scores: Tensor
+
+    def preference(self, first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
+        lead = self.reward(first, mask) - self.reward(second, mask)
+        return (1 + lead.sign()) / 2
+
+    def shown(self, tokens: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        return {"true_reward": self.reward(tokens, mask).mean()}
+
+    def reward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        sign = (tokens[..., 0] % 2) * 2 - 1
+        return (self.scores[tokens] * mask).sum(dim=-1) * sign
+
+
+@dataclass(frozen=True)
+class WinMatrix(Judge):
+    """The probability `wins[a, b]` that last token a is preferred to b: any game of two players."""
+
+    wins: Tensor
+
+    def preference(self, first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
+        return self.wins[first[:, -1], second[:, -1]]
