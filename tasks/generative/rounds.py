@@ -212,8 +212,8 @@ class RandomSteps(Rounds):
             here = there
         advantages = standardized(self.reward(here)).repeat(self.sampling_steps)
         index = torch.arange(len(advantages), device=self.device)
-        columns = [torch.cat(column) for column in zip(*taken, strict=True)]
-        return Steps(*columns, advantages=advantages, index=index)
+        columns = *map(torch.cat, zip(*taken, strict=True)), advantages, index
+        return Steps(*columns)
 
     def _step(self, model: nn.Module, here: Tensor, times: Tensor) -> torch.distributions.Normal:
         velocity = model(here, times)
