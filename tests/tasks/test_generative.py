@@ -128,6 +128,7 @@ def test_the_digits_reward_model_knows_digits(built) -> None:
     threes = protocol.data.labels == 3
     assert worth[threes].mean() > -0.5
     assert worth[~threes].mean() < -5
+    torch.testing.assert_close(protocol.reward(99 * images), protocol.reward(images.sign()))
     with pytest.raises(InputError, match="wanted=11 is no class"):
         class_logprob(protocol.data, wanted=11)
 
