@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from objectives.errors import InputError
 from runner.build import build
-from tasks.generative.matching import between, kept_variances
+from tasks.generative.matching import Noised, between, kept_variances
 from tasks.generative.rewards import class_logprob, nearness
 from tasks.generative.rounds import standardized
 from tasks.generative.samples import Samples, checkerboard, density, eight_gaussians, two_moons
@@ -96,6 +96,18 @@ def test_the_schedule_is_the_papers_at_a_thousand_steps() -> None:
         assert kept_variances(steps)[-1] < 1
 
 
+def test_a_diffusions_step_keeps_its_share_of_the_data(built) -> None:
+    learner = built("density", "objective=ddpm").learner
+    protocol, seen = learner.protocol, []
+    protocol.kept = torch.tensor([0.81, 0.25])
+    ones = torch.ones(2, 2)
+    batch = Noised(10 * ones, ones, torch.tensor([0.5, 1.0]), torch.arange(2))
+    record = protocol(Known(lambda x, _: seen.append(x) or x), batch)
+    # 10 sqrt(0.81) + sqrt(0.19), 10 sqrt(0.25) + sqrt(0.75)
+    assert seen[0][:, 0].tolist() == pytest.approx([9.43589, 5.86603])
+    assert torch.equal(record.noise, ones)
+
+
 def test_between_data_and_noise() -> None:
     clean, noise = torch.zeros(3, 1, 2), torch.ones(3, 1, 2)
     mixed = between(clean, noise, torch.tensor([0.0, 0.25, 1.0]))
@@ -128,7 +140,8 @@ def test_the_digits_reward_model_knows_digits(built) -> None:
     threes = protocol.data.labels == 3
     assert worth[threes].mean() > -0.5
     assert worth[~threes].mean() < -5
-    torch.testing.assert_close(protocol.reward(99 * images), protocol.reward(images.sign()))
+    beyond = images + 9 * images.sign()
+    torch.testing.assert_close(protocol.reward(beyond), protocol.reward(images.sign()))
     with pytest.raises(InputError, match="wanted=11 is no class"):
         class_logprob(protocol.data, wanted=11)
 
