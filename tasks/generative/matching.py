@@ -115,7 +115,7 @@ class FlowMatching(Matching):
         super().__init__(data, batch_size, seed, device, sampler)
         self.sampling_steps = sampling_steps
 
-    def __call__(self, model: nn.Module, batch: Any) -> Flow:
+    def __call__(self, model: nn.Module, batch: Any) -> Record:
         velocity = model(between(batch.clean, batch.noise, batch.times), batch.times)
         return Flow(velocity, batch.clean, batch.noise, batch.times, batch.index)
 

@@ -30,6 +30,9 @@ def nearness(data: Samples, *, target: Sequence[float]) -> Reward:
 def class_logprob(data: Samples, *, wanted: Count) -> Reward:
     """Log-probability, in nats, of a class by a logistic regression on the training images.
 
+    What is blacker than black or whiter than white counts as these, so that no reward is to be had
+    beyond them.
+
     Raises:
         InputError: The data have no labels, or no such class.
     """
@@ -46,4 +49,9 @@ def class_logprob(data: Samples, *, wanted: Count) -> Reward:
         for part in (fitted.coef_, fitted.intercept_)
     )
     column = classes.index(wanted)
-    return lambda samples: (samples.flatten(1) @ weights.T + offsets).log_softmax(1)[:, column]
+
+    def logprob(samples: Tensor) -> Tensor:
+        shown = samples.clamp(-1, 1).flatten(1)
+        return (shown @ weights.T + offsets).log_softmax(1)[:, column]
+
+    return logprob

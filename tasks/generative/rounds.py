@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from objectives.domains import Count, checked
-from objectives.records import DenoisingSteps, Record, RewardedFlow
+from objectives.records import DenoisingSteps, RewardedFlow
 from tasks.generative.matching import FlowMatching, Noised, between
 from tasks.generative.rewards import Reward
 from tasks.generative.samples import Samples
@@ -136,7 +136,7 @@ class RewardedSamples(Rounds):
     def prepare(self, model: nn.Module) -> None:
         self.reference = copy.deepcopy(model).requires_grad_(False).eval()
 
-    def __call__(self, model: nn.Module, batch: Rewarded) -> RewardedFlow:
+    def __call__(self, model: nn.Module, batch: Any) -> RewardedFlow:
         noised = between(batch.clean, batch.noise, batch.times)
         with torch.no_grad():
             reference = self.reference(noised, batch.times)
@@ -177,7 +177,7 @@ class RandomSteps(Rounds):
         step_noise: How random the steps are.
     """
 
-    record: ClassVar[type[Record]] = DenoisingSteps
+    record = DenoisingSteps
     batch = Steps
 
     @checked
@@ -212,7 +212,8 @@ class RandomSteps(Rounds):
             here = there
         advantages = standardized(self.reward(here)).repeat(self.sampling_steps)
         index = torch.arange(len(advantages), device=self.device)
-        return Steps(*map(torch.cat, zip(*taken, strict=True)), advantages, index)
+        columns = *map(torch.cat, zip(*taken, strict=True)), advantages, index
+        return Steps(*columns)
 
     def _step(self, model: nn.Module, here: Tensor, times: Tensor) -> torch.distributions.Normal:
         velocity = model(here, times)

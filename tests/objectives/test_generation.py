@@ -6,8 +6,9 @@ import pytest
 import torch
 from cases import Case
 
-from objectives.generation import awm, by_time, ddpm, flow_matching
-from objectives.records import Denoised, Flow, RewardedFlow
+from objectives.generation import awm, by_time, ddpm, ddpo, flow_matching
+from objectives.policy import ppo
+from objectives.records import Denoised, DenoisingSteps, Flow, RewardedFlow
 
 KNOWN = {"golden": "its value is torch's, see below"}
 WEIGHTING = {"defaults": "its weighting is a function"}
@@ -25,13 +26,26 @@ def flow() -> Flow:
 
 
 def rewarded() -> RewardedFlow:
+    """Ratios on either side of any range, and advantages of both signs within and beyond a bound.
+
+    The model that drew the samples is 0.25 to 2.4 times as far from the target as the model is.
+    """
+    _, clean, noise, times, index = vars(flow()).values()
+    target, (shift, reference) = noise - clean, normal(2, 6, 2, 3, seed=1)
+    shift = shift / shift.square().mean(dim=(1, 2), keepdim=True).sqrt()
+    distances = torch.tensor([2.2, 0.25, 0.5, 2.4, 1.5, 0.3], dtype=torch.float64)
+    old = target + 0.5 * distances.view(-1, 1, 1) * shift
+    advantages = torch.tensor([1.5, -0.7, 8.0, -6.0, -2.0, 0.4], dtype=torch.float64)
+    near = target + 0.5 * shift
+    return RewardedFlow(near, clean, noise, times, index, old, reference, advantages)
+
+
+def steps() -> DenoisingSteps:
     """Ratios on either side of the range, and advantages beyond their bound."""
-    plain = flow()
-    target = plain.noise - plain.clean
-    far, reference = normal(2, 6, 2, 3, seed=1)
-    rest = plain.clean, plain.noise, plain.times, plain.index
-    near, far = target + 0.5 * plain.velocity, target + 1.2 * far
-    return RewardedFlow(near, *rest, far, reference, 7 * normal(6, seed=2))
+    log_ratio = torch.tensor([0.5, -0.6, 0.1, 0.7, -0.05, -0.8], dtype=torch.float64)
+    advantages = torch.tensor([1.5, -0.7, 8.0, -6.0, -2.0, 0.4], dtype=torch.float64)
+    logprob = normal(6)
+    return DenoisingSteps(logprob, logprob - log_ratio, advantages, torch.arange(6))
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -48,6 +62,7 @@ CASES = {
         settings=({}, {"weighting": partial(by_time), "anchor_weight": 0.5, "clip_range": 0.2}),
         lacks=WEIGHTING,
     ),
+    "ddpo": Case(steps, ("logprob",), lacks={"golden": "its value is ppo's, see below"}),
 }
 
 
@@ -130,6 +145,28 @@ def test_where_the_model_has_drawn_the_samples_awm_is_weighted_flow_matching() -
     (gradient,) = torch.autograd.grad(loss.sum(), velocity)
     matched = advantages * flow_matching(velocity, record.clean, record.noise)
     torch.testing.assert_close(gradient, torch.autograd.grad(matched.sum(), velocity)[0])
+
+
+def test_ddpo_is_ppo_without_a_critic() -> None:
+    record = steps()
+    zeros = torch.zeros(6, dtype=torch.float64)
+    columns = record.logprob, record.old_logprob, record.advantages.clamp(-5, 5)
+    expected, shown = ppo(*columns, zeros, zeros, zeros)
+    loss, metrics = ddpo(record.logprob, record.old_logprob, record.advantages)
+    torch.testing.assert_close(loss, expected)
+    for name, value in metrics.items():
+        torch.testing.assert_close(value, shown[name])
+
+
+def test_ddpo_has_a_gradient_within_its_range_alone() -> None:
+    # ratios 1.5 and 0.5 with advantages of 1 and -1: cut where the step was right already
+    log_ratio = torch.tensor([1.5, 1.5, 0.5, 0.5], dtype=torch.float64).log().requires_grad_()
+    advantages = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
+    loss, metrics = ddpo(log_ratio, torch.zeros_like(log_ratio), advantages)
+    assert loss.tolist() == pytest.approx([-1.2, 1.5, -0.5, 0.8])
+    (gradient,) = torch.autograd.grad(loss.sum(), log_ratio)
+    assert gradient.tolist() == pytest.approx([0, 1.5, -0.5, 0])
+    assert metrics["clip_fraction"] == 1
 
 
 def test_without_advantages_nothing_is_learned() -> None:

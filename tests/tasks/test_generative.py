@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from objectives.errors import InputError
-from tasks.generative.matching import between, kept_variances
+from runner.build import build
+from tasks.generative.matching import Noised, between, kept_variances
 from tasks.generative.rewards import class_logprob, nearness
 from tasks.generative.rounds import standardized
 from tasks.generative.samples import Samples, checkerboard, density, eight_gaussians, two_moons
-from tasks.generative.sampling import ancestral, euler, sliced_wasserstein
+from tasks.generative.sampling import ancestral, euler, random_step, sliced_wasserstein
 from tasks.models.denoiser import Denoiser
 from tasks.sampling import generator_of
 
@@ -27,6 +28,16 @@ class Known(nn.Module):
 
     def forward(self, x: Tensor, times: Tensor) -> Tensor:
         return self.function(x, times[:, None])
+
+
+def to_normal(m: float, s: float):
+    """The velocity to data N(m, s^2): E[noise - x | x_t]."""
+
+    def velocity(x: Tensor, t: Tensor) -> Tensor:
+        spread = (1 - t) ** 2 * s**2 + t**2
+        return -m + (t - (1 - t) * s**2) / spread * (x - (1 - t) * m)
+
+    return velocity
 
 
 def test_densities_are_where_they_should_be() -> None:
@@ -54,14 +65,8 @@ def test_a_density_is_new_for_a_seed_and_its_splits_differ() -> None:
 
 
 def test_a_flow_to_a_normal_density_has_its_mean_and_deviation() -> None:
-    # data N(m, s^2): the velocity is E[noise - x | x_t] in closed form
     m, s = 2.0, 0.5
-
-    def velocity(x: Tensor, t: Tensor) -> Tensor:
-        spread = (1 - t) ** 2 * s**2 + t**2
-        return -m + (t - (1 - t) * s**2) / spread * (x - (1 - t) * m)
-
-    samples = euler(Known(velocity), torch.randn(4000, 1, generator=generator_of(0)), 200)
+    samples = euler(Known(to_normal(m, s)), torch.randn(4000, 1, generator=generator_of(0)), 200)
     assert samples.mean().item() == pytest.approx(m, abs=0.05)
     assert samples.std().item() == pytest.approx(s, abs=0.02)
 
@@ -89,6 +94,18 @@ def test_the_schedule_is_the_papers_at_a_thousand_steps() -> None:
     for steps in (1, 5, 100):
         assert (kept_variances(steps) > 0).all()
         assert kept_variances(steps)[-1] < 1
+
+
+def test_a_diffusions_step_keeps_its_share_of_the_data(built) -> None:
+    learner = built("density", "objective=ddpm").learner
+    protocol, seen = learner.protocol, []
+    protocol.kept = torch.tensor([0.81, 0.25])
+    ones = torch.ones(2, 2)
+    batch = Noised(10 * ones, ones, torch.tensor([0.5, 1.0]), torch.arange(2))
+    record = protocol(Known(lambda x, _: seen.append(x) or x), batch)
+    # 10 sqrt(0.81) + sqrt(0.19), 10 sqrt(0.25) + sqrt(0.75)
+    assert seen[0][:, 0].tolist() == pytest.approx([9.43589, 5.86603])
+    assert torch.equal(record.noise, ones)
 
 
 def test_between_data_and_noise() -> None:
@@ -123,6 +140,8 @@ def test_the_digits_reward_model_knows_digits(built) -> None:
     threes = protocol.data.labels == 3
     assert worth[threes].mean() > -0.5
     assert worth[~threes].mean() < -5
+    beyond = images + 9 * images.sign()
+    torch.testing.assert_close(protocol.reward(beyond), protocol.reward(images.sign()))
     with pytest.raises(InputError, match="wanted=11 is no class"):
         class_logprob(protocol.data, wanted=11)
 
@@ -149,6 +168,47 @@ def test_a_round_is_of_the_models_own_samples(built) -> None:
     learner.step()
     assert not torch.allclose(protocol(model, batch).velocity, batch.old_velocity)
     torch.testing.assert_close(protocol(model, batch).ref_velocity, batch.old_velocity)
+
+
+def test_random_steps_to_a_normal_density_have_its_mean_and_deviation() -> None:
+    m, s, steps = 2.0, 0.5, 200
+    x = torch.randn(4000, 1, generator=generator_of(0))
+    for number in range(steps, 0, -1):
+        times = torch.full((len(x),), number / steps)
+        x = random_step(to_normal(m, s)(x, times[:, None]), x, times, steps, 0.7).sample()
+    assert x.mean().item() == pytest.approx(m, abs=0.05)
+    assert x.std().item() == pytest.approx(s, abs=0.03)
+
+
+def test_a_random_step_by_hand() -> None:
+    # t = 1/2 of 4 steps, noise 1: s^2 = 1; drift v + (x + v / 2) = 1 + 2.5 at x = 2, v = 1
+    step = random_step(torch.ones(1, 1), torch.full((1, 1), 2.0), torch.tensor([0.5]), 4, 1.0)
+    assert step.mean.item() == pytest.approx(2 - 3.5 / 4)
+    assert step.variance.item() == pytest.approx(1 / 4)
+    # t = 1, where 1 - t counts as 1/4: s^2 = 4; drift v + 2 x
+    step = random_step(torch.ones(1, 1), torch.full((1, 1), 2.0), torch.tensor([1.0]), 4, 1.0)
+    assert step.mean.item() == pytest.approx(2 - 5 / 4)
+    assert step.variance.item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_a_round_of_random_steps_leads_to_its_samples(composed, steps: int) -> None:
+    config = composed("density", "objective=ddpo")
+    for protocol in config["task"]["protocols"]:
+        protocol |= {"sampling_steps": steps} if "sampling_steps" in protocol else {}
+    learner = build(config).learner
+    protocol, model = learner.protocol, learner.model
+    next(protocol.batches(model, 0, 0))
+    drawn = protocol.round
+    assert len(drawn) == 8 * steps
+    shares = [number / steps for number in range(steps, 0, -1)]
+    assert drawn.times.view(steps, 8)[:, 0].tolist() == pytest.approx(shares)
+    assert torch.equal(drawn.here[8:], drawn.there[:-8])  # a step begins where the last has led
+    expected = standardized(protocol.reward(drawn.there[-8:]))
+    torch.testing.assert_close(drawn.advantages, expected.repeat(steps))
+    record = protocol(model, drawn)
+    torch.testing.assert_close(record.logprob, record.old_logprob)
+    assert record.logprob.isfinite().all()
 
 
 def test_a_denoiser_tells_times_and_keeps_the_shape() -> None:
