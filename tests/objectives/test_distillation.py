@@ -209,8 +209,10 @@ def test_bd_kd_takes_no_shift_of_scores_for_a_difference() -> None:
 
 @pytest.mark.parametrize("hyper", ["tau", "forward", "reverse", "delta"])
 def test_bd_kd_can_be_stacked(hyper: str) -> None:
+    tensors = example()
+
     def value(setting: Tensor) -> Tensor:
-        return bd_kd(*example(), **{hyper: setting})[0]
+        return bd_kd(*tensors, **{hyper: setting})[0]
 
     grid = torch.tensor([1.0, 3.0], dtype=torch.float64)
     stacked = torch.func.vmap(value)(grid)
