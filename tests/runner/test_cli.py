@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import yaml
 
 from runner.rundir import RunDir, State, write_whole
 
@@ -289,9 +290,9 @@ def test_a_model_of_ones_own(command, root, tmp_path, monkeypatch):
     assert said.code == 0, said.err
     (run,) = runs(root)
     assert run.status["metrics"]["test/accuracy"] > 0
-    config = (run.path / "config.yaml").read_text()
-    assert "hidden: 7" in config
-    assert "width" not in config  # of the mlp that it replaced
+    model = yaml.safe_load((run.path / "config.yaml").read_text())["model"]
+    assert model["hidden"] == 7
+    assert "width" not in model  # of the mlp that it replaced
 
 
 def test_lists_and_shows(command):
