@@ -321,6 +321,30 @@ class SelfPlay(Preference):
         return _masked_sum(self.old_rejected_logprobs, self.rejected_mask)
 
 
+@dataclass(frozen=True)
+class Responses(Record):
+    """A policy's responses, several to a prompt, and what they are worth.
+
+    Log-probabilities of tokens, in nats, are under the policy, the one that drew them, and the
+    reference; the mask is true on the response. Responses of the same group have one prompt.
+    """
+
+    token_logprobs: Float[Tensor, "batch time"]
+    old_token_logprobs: Float[Tensor, "batch time"]
+    ref_token_logprobs: Float[Tensor, "batch time"]
+    mask: Bool[Tensor, "batch time"]
+    rewards: Float[Tensor, " batch"]
+    group: Int[Tensor, " batch"]
+    index: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class BaselinedResponses(Responses):
+    """The same, and what the most likely response to each one's prompt is worth."""
+
+    greedy_rewards: Float[Tensor, " batch"]
+
+
 def field_names(record: type[Record]) -> set[str]:
     """Everything that an objective may ask of this record by name: fields and properties."""
     derived = {

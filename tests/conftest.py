@@ -35,6 +35,7 @@ SMALL = {
     "madelon": ["model.width=16", "size=200"],
     "offline": ["model.width=8", "behaviour.episodes=4"],
     "pairs": ["model.width=16", "model.depth=1", "model.heads=2"],
+    "verify": ["model.width=16", "model.depth=1", "model.heads=2", "difficulty=1"],
     "rare_steps": ["size=200", "model=linear"],
     "rock_paper_scissors": ["size=64", "replays=2"],
 }
@@ -45,6 +46,8 @@ SMALL_PROTOCOL = {
     "FlowMatching": {"sampling_steps": 4},
     "Diffusion": {"diffusion_steps": 4},
     "RewardedSamples": {"sampling_steps": 4, "group_size": 8, "times_per_sample": 16},
+    "RewardedResponses": {"prompts": 8, "group_size": 4},
+    "BaselinedByGreedy": {"prompts": 8, "group_size": 4},
     "RandomSteps": {"sampling_steps": 16, "group_size": 8},
     "GuidedOffline": {"episodes": 2},
     "Offline": {"episodes": 2},

@@ -21,3 +21,7 @@ class Table(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.head(self.features(tokens))
+
+    def following(self, tokens: Tensor, past: list[list[Tensor]]) -> Tensor:
+        """Scores of the token after the last one: [batch, outputs]; nothing before it counts."""
+        return self(tokens[:, -1])

@@ -25,12 +25,19 @@ class Block(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(
+        self, states: Tensor, mask: Tensor | None, past: list[Tensor] | None = None
+    ) -> Tensor:
+        """Say more of each position; `past` has keys and values of those before, and grows."""
         parts = self.projection(self.attention_norm(states)).unflatten(-1, (3, self.heads, -1))
         query, key, value = parts.permute(2, 0, 3, 1, 4)
+        alone = not past
+        if past is not None:
+            new = zip(past, (key, value), strict=True) if past else ((key,), (value,))
+            past[:] = key, value = [torch.cat(tuple(both), dim=2) for both in new]
         # no dropout of attention weights: it has no fused kernel on the CPU
         attended = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=self.causal
+            query, key, value, attn_mask=mask, is_causal=self.causal and alone
         )
         states = states + self.dropout(self.output(attended.transpose(1, 2).flatten(2)))
         return states + self.dropout(self.mlp(self.mlp_norm(states)))
@@ -77,6 +84,22 @@ class Transformer(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.head(self.features(tokens))
+
+    def following(self, tokens: Tensor, past: list[list[Tensor]]) -> Tensor:
+        """Scores of the token after the last one: [batch, ...].
+
+        Args:
+            tokens: All tokens at first, then one at a time: [batch, time].
+            past: What was computed before, at first an empty list; it grows.
+        """
+        if not past:
+            past += [[] for _ in self.blocks]
+        before = past[0][0].shape[2] if past[0] else 0
+        places = before + torch.arange(tokens.shape[1], device=tokens.device)
+        states = self.dropout(self.tokens(tokens) + self.positions(places))
+        for block, own in zip(self.blocks, past, strict=True):
+            states = block(states, None, own)
+        return self.head(self.norm(states[:, -1]))
 
 
 class PooledTransformer(Transformer):

@@ -19,6 +19,10 @@ class Judge(ABC):
     def preference(self, first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
         """Probability that the first one is preferred: [batch]."""
 
+    @abstractmethod
+    def reward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """What each response is worth by itself: [batch]."""
+
     def shown(self, tokens: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """What it says of responses by themselves, on average."""
         return {}
@@ -53,3 +57,7 @@ class WinMatrix(Judge):
 
     def preference(self, first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
         return self.wins[first[:, -1], second[:, -1]]
+
+    def reward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """How often the action wins against all actions alike."""
+        return self.wins.mean(dim=1)[tokens[:, -1]]

@@ -34,6 +34,7 @@ class PairSet:
 
     Attributes:
         judge: Who can judge other responses to their prompts too; None where nobody can.
+        end: The token that ends a response; None where all are of one length.
     """
 
     train: Pairs
@@ -41,10 +42,12 @@ class PairSet:
     test: Pairs
     num_tokens: int
     judge: Judge | None = None
+    end: int | None = None
 
     def to(self, device: torch.device) -> "PairSet":
         train, val, test = (split.to(device) for split in (self.train, self.val, self.test))
-        return PairSet(train, val, test, self.num_tokens, self.judge and self.judge.to(device))
+        judge = self.judge and self.judge.to(device)
+        return PairSet(train, val, test, self.num_tokens, judge, self.end)
 
 
 def prompt_length(pairs: Pairs) -> int:
@@ -73,7 +76,8 @@ def synthetic_pairs(
         name: _judged(size, scores, prompt, response, flip_rate * (name == "train"), generator)
         for name, size in sizes.items()
     }
-    return PairSet(**splits, num_tokens=num_tokens, judge=KnownReward(scores))
+    train, val, test = splits.values()
+    return PairSet(train, val, test, num_tokens, KnownReward(scores))
 
 
 def _judged(

@@ -58,7 +58,7 @@ class PairProtocol(Protocol):
             "num_examples": len(data.train),
         }
 
-    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[PairBatch]:
+    def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Batch]:
         for index in self.sampler.batches(epoch, start):
             yield self._batch(self.data.train, index)
 
