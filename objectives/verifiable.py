@@ -23,6 +23,7 @@ Values = Float[Tensor, " batch"]
 Groups = Int[Tensor, " batch"]
 
 GROUPED = "a response is worth more or less than the others of its group"
+KL_IN_REWARD = "no gradient flows through the KL in the reward"
 SMALL = 1e-6
 """Added to a deviation."""
 
@@ -152,7 +153,7 @@ def grpo(
     """
     log_ratio = (token_logprobs - old_token_logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     ratio = log_ratio.exp()
-    clipped = torch.clamp(ratio, 1 - clip_low, 1 + clip_high)  # type: ignore[arg-type]
+    clipped = ratio.clamp(min=1 - clip_low).clamp(max=1 + clip_high)
     drift = _total(old_token_logprobs - ref_token_logprobs, mask)
     worth = advantage(rewards - reward_kl_beta * drift, group)
     losses = -torch.minimum(ratio * worth[:, None], clipped * worth[:, None])
@@ -164,7 +165,7 @@ def grpo(
     }
 
 
-@declare(coupled=GROUPED)
+@declare(coupled=GROUPED, surrogate=KL_IN_REWARD)
 def rloo(
     token_logprobs: Tokens,
     ref_token_logprobs: Tokens,
@@ -204,6 +205,7 @@ def rloo(
     }
 
 
+@declare(coupled="the tokens of all responses count alike", surrogate=KL_IN_REWARD)
 def remax(
     token_logprobs: Tokens,
     ref_token_logprobs: Tokens,
@@ -245,7 +247,7 @@ def remax(
     }
 
 
-@declare(coupled=GROUPED)
+@declare(coupled=GROUPED, surrogate="at the floor the gradient goes on")
 def nft(
     token_logprobs: Tokens,
     old_token_logprobs: Tokens,
@@ -300,9 +302,9 @@ def negative_aware(
     log_ratio = (token_logprobs - old_token_logprobs).clamp(max=HIGHEST_LOG_RATIO)
     q, right = accuracy[:, None], rewards[:, None] > 0.5
     implicit = (1 - q * log_ratio.exp()) / (1 - q)
-    cut = torch.clamp(implicit, min=floor)
-    through = implicit + (cut - implicit).detach()
-    losses = torch.where(right, -log_ratio, -negative_weight * through.log())
+    cut = torch.clamp(implicit.detach(), min=floor)
+    through = cut.log() + (implicit - implicit.detach()) / cut.detach()
+    losses = torch.where(right, -log_ratio, -negative_weight * through)
     return (1 - q) * losses, ~right & (implicit < floor)
 
 

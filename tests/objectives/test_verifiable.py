@@ -38,7 +38,7 @@ def responses() -> BaselinedResponses:
     logprobs, old, ref = -torch.rand(3, 6, 5, generator=generator, dtype=torch.float64)
     lengths = torch.tensor([5, 3, 0, 4, 5, 1])
     rewards = torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0, 0.0], dtype=torch.float64)
-    group, greedy = torch.tensor([7, 7, 7, 2, 2, 2]), 1 - rewards
+    group, greedy = torch.tensor([7, 7, 7, 2, 2, 2]), 7 - 7 * rewards
     mask = torch.arange(5) < lengths[:, None]
     index = torch.arange(6)
     return BaselinedResponses(logprobs, old, ref, mask, rewards, group, index, greedy)

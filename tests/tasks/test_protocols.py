@@ -39,7 +39,7 @@ PROTOCOLS = {
     "OwnResponses": ("pairs", "objective=inpo", "batch_size=300", "replays=1"),
     "MatrixGame": ("rock_paper_scissors", "objective=inpo", "replays=1"),
     "MutualLearning": ("digits", "objective=bd_kd"),
-    "RewardedResponses": ("verify", "objective=grpo", "batch_size=16", "replays=2"),
+    "RewardedResponses": ("verify", "objective=grpo", "batch_size=16"),
     "BaselinedByGreedy": ("verify", "objective=remax", "batch_size=16"),
     "OnPolicy": ("cartpole", "objective=ppo"),
     "Offline": ("offline", "objective=td3_bc"),
