@@ -35,7 +35,7 @@ PARTS = "it is put together from functions"
 def responses() -> BaselinedResponses:
     """Two groups of three; one response is empty."""
     generator = torch.Generator().manual_seed(0)
-    logprobs, old, ref = -torch.rand(3, 6, 5, generator=generator, dtype=torch.float64)
+    logprobs, old, ref = -2 * torch.rand(3, 6, 5, generator=generator, dtype=torch.float64)
     lengths = torch.tensor([5, 3, 0, 4, 5, 1])
     rewards = torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0, 0.0], dtype=torch.float64)
     group, greedy = torch.tensor([7, 7, 7, 2, 2, 2]), 7 - 7 * rewards
