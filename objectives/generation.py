@@ -82,7 +82,7 @@ def awm(
     weighting: Callable[..., Tensor] = uniform,
     clip_range: Annotated[Scalar, Gt(0)] = 1.0,
     advantage_clip: Annotated[Scalar, Gt(0)] = 5.0,
-    anchor_weight: Annotated[Scalar, Ge(0)] = 0.0,
+    anchor_weight: Annotated[Scalar, Ge(0)] = 1.0,
 ) -> tuple[Float[Tensor, " batch"], dict[str, Tensor]]:
     """Advantage-weighted matching: flow matching on samples of one's own, weighted by their worth.
 
@@ -101,7 +101,8 @@ def awm(
         weighting: Weight w(t) of a time.
         clip_range: Half-width of the interval in which the ratio r still has a gradient.
         advantage_clip: Largest advantage A, in standard deviations of the reward.
-        anchor_weight: Weight of the squared distance to the reference; the paper's beta.
+        anchor_weight: Weight of the squared distance to the reference, the paper's beta; with 0,
+            velocities are pushed away from bad samples without bound.
 
     Returns:
         Loss per sample; where the model is the one that drew it and is the reference, -A, whose

@@ -110,7 +110,7 @@ def one(velocity: float, old: float, advantage: float, **settings: float) -> flo
         column(old),
         column(0.0),
         torch.tensor([advantage], dtype=torch.float64),
-        **settings,
+        **{"anchor_weight": 0.0} | settings,
     )
     return loss.item()
 
@@ -139,6 +139,7 @@ def test_where_the_model_has_drawn_the_samples_awm_is_weighted_flow_matching() -
         record.velocity,
         record.ref_velocity,
         record.advantages,
+        anchor_weight=0.0,
     )
     torch.testing.assert_close(loss, -advantages)
     assert metrics["clip_fraction"] == 0
@@ -173,6 +174,6 @@ def test_without_advantages_nothing_is_learned() -> None:
     record = rewarded()
     velocity = record.velocity.clone().requires_grad_()
     rest = record.clean, record.noise, record.times, record.old_velocity, record.ref_velocity
-    loss, _ = awm(velocity, *rest, torch.zeros_like(record.advantages))
+    loss, _ = awm(velocity, *rest, torch.zeros_like(record.advantages), anchor_weight=0.0)
     loss.sum().backward()
     assert velocity.grad.abs().max() == 0
