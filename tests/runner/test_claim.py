@@ -346,6 +346,7 @@ def test_bad_input_gets_one_message_before_any_work(command, root, words, said, 
     assert not (root / "docs").exists()
 
 
+@pytest.mark.full
 def test_a_failed_arm_leaves_a_page_that_says_so_and_the_next_claim_is_run(
     command, root, monkeypatch
 ):

@@ -101,6 +101,7 @@ def test_a_failing_job_costs_only_itself(command, root):
     assert sorted(run.state for run in runs(root)) == [State.DONE, State.FAILED]
 
 
+@pytest.mark.full
 def test_a_run_that_another_process_is_at_is_left_to_it(command, root):
     words = (*QUICK, "-m", "seed=0,1")
     command(*words)

@@ -143,6 +143,7 @@ def test_code_that_changed_since_it_was_planned_is_not_run(root, trouble, monkey
     assert "the code has changed since the run was planned" in run.status["reason"]
 
 
+@pytest.mark.full
 def test_what_jobs_import_is_there_before_they_start(command, root, trouble):
     """What building a job imports, the server imports: a worker finds it there."""
     assert command(*LOCAL, "objective=trouble", "kind=7").code == 0
@@ -165,6 +166,7 @@ def test_the_first_failure_ends_the_sweep_where_asked(command, root, trouble):
     assert State.FAILED in states
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_coordinator_that_ends_leaves_checkpoints(root, trouble, number):
     words = [*LOCAL, "objective=ldr", "steps=200000", "log_every=1", "seed=0,1"]

@@ -102,6 +102,7 @@ def test_nothing_to_cancel(command, ended):
     assert f"nothing of {sweep.path.name} is under way" in said.err
 
 
+@pytest.mark.full
 def test_a_sweep_under_way_is_shown_and_cancelled(command, root, under_way):
     (sweep,) = all_sweeps(root)
     assert sweep.coordinator() == (under_way.pid, socket.gethostname())
@@ -117,6 +118,7 @@ def test_a_sweep_under_way_is_shown_and_cancelled(command, root, under_way):
     assert "2 not begun" in command("status", sweep.path.name).out
 
 
+@pytest.mark.full
 def test_a_job_is_cancelled_and_not_tried_again(command, root, under_way):
     first = next(run for run in all_runs(root) if run.state is State.RUNNING)
     assert "asked digits" in command("cancel", first.path.name).out

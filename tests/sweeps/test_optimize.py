@@ -220,6 +220,7 @@ def test_seeds_are_replicates_and_spaces_conditional(monkeypatch, capsys, tmp_pa
     assert "seed=0,1 -m" in answer(tmp_path)["best"][0]["command"]
 
 
+@pytest.mark.full
 def test_a_hopeless_trial_is_given_up_with_all_its_seeds(monkeypatch, capsys, tmp_path):
     words = (
         "objective=ldr lr=choice(0.05,1e-9) seed=0,1,2 steps=6000 evaluate_every=0.2 optimizer=sgd "
