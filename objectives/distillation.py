@@ -179,7 +179,8 @@ def bd_kd(
 
     Source:
         Amara et al. 2022, arXiv:2212.12965. There is no code of theirs: the temperature, the
-        weights and that no gradient flows from one network into the other are of this project.
+        weights, which divergence a surer student gets more of, and that no gradient flows from one
+        network into the other are of this project.
     """
     student, peer = student_logits / tau, peer_logits / tau
     spread, drawn = divergence(peer.detach(), student), divergence(student, peer.detach())
