@@ -1,5 +1,6 @@
 """From a resolved config to the parts of a run, checked before any work."""
 
+import importlib
 import inspect
 import random
 import re
@@ -31,7 +32,8 @@ from tasks.protocol import Monitor, Protocol
 Factory = partial[Any]
 
 UNEXPECTED = r"(\w+)\(\) got an unexpected keyword argument '(\w+)'"
-"""As Python says it."""
+NO_MEMBER = r"No module named '([\w.]+)\.(\w+)'; '\1' is not a package"
+"""As Python says them."""
 
 
 @dataclass(frozen=True)
@@ -271,7 +273,15 @@ def instantiated(config: Mapping[str, Any], key: str) -> Any:
             raise cause from None
         reason = cause.__cause__ if cause is not None and cause.__cause__ else cause or error
         said = re.sub(UNEXPECTED, r"\1 has no \2", str(reason).splitlines()[0])
+        said = re.sub(NO_MEMBER, _no_member, said)
         raise InputError(f"{key} cannot be made: {said}") from error
+
+
+def _no_member(said: re.Match[str]) -> str:
+    """What a module has instead of what it does not have."""
+    module = importlib.import_module(said[1])
+    own = [n for n, v in vars(module).items() if getattr(v, "__module__", "") == said[1]]
+    return f"{said[1]} has no {said[2]} (it has: {', '.join(n for n in own if n[0] != '_')})"
 
 
 def made(factory: Factory, *arguments: Any) -> Any:

@@ -225,6 +225,10 @@ BAD = {
     ),
     "a discount": (("task=gym", "discount=1.5"), "discount=1.5 is outside the domain of OnPolicy"),
     "half an actor": (("task=gym", "actors=1.5"), "actors=1.5 is outside the domain of OnPolicy"),
+    "a part of an objective": (
+        ("task=verify", "kl=k9"),
+        "objective cannot be made: objectives.verifiable has no k9 (it has: group_mean, ",
+    ),
     "a list": (("list", "foo"), "'foo' is not one of"),
     "something to show": (("show", "objective=lddr"), "Did you mean objective=ldr?"),
     "a group to show": (("show", "foo"), "foo is not GROUP=OPTION"),
