@@ -72,7 +72,13 @@ def _draw(panel: Axes, line: Series, marker: str, **look: Any) -> None:
 
 
 def _scale(panel: Axes, values: Sequence[float]) -> None:
-    if values and values[0] > 0 and values[-1] / values[0] >= WIDE:
+    """A logarithmic axis for a wide range of values; 0 may be one of them."""
+    above = [value for value in values if value > 0]
+    if not above or values[0] < 0 or above[-1] / above[0] < WIDE:
+        return
+    if len(above) == len(values):
         panel.set_xscale("log")
-        panel.minorticks_off()
-        panel.set_xticks(values, [f"{value:.3g}" for value in values])
+    else:
+        panel.set_xscale("symlog", linthresh=above[0])
+    panel.minorticks_off()
+    panel.set_xticks(values, [f"{value:.3g}" for value in values])
