@@ -35,7 +35,13 @@ SMALL = {
     "madelon": ["model.width=16", "size=200"],
     "offline": ["model.width=8", "behaviour.episodes=4"],
     "pairs": ["model.width=16", "model.depth=1", "model.heads=2"],
-    "verify": ["model.width=16", "model.depth=1", "model.heads=2", "difficulty=1"],
+    "verify": [
+        "model.width=16",
+        "model.depth=1",
+        "model.heads=2",
+        "puzzle=addition",
+        "difficulty=1",
+    ],
     "rare_steps": ["size=200", "model=linear"],
     "rock_paper_scissors": ["size=64", "replays=2"],
 }

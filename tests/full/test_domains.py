@@ -24,6 +24,10 @@ EMBEDDED = {
     "rock_paper_scissors": "test/duality_gap",
     "cartpole": "test/return",
     "gym": "test/return",
+    "offline": "test/return",
+    "verify": "test/accuracy",
+    "density": "test/sliced_wasserstein",
+    "digits_generation": "test/sliced_wasserstein",
 }
 FROM_FILES = {
     "mnist": ("subset=2000 epochs=1", "test/accuracy"),
