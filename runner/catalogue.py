@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from objectives.errors import InputError
-from runner.identity import definition
+from runner.identity import bound_at, definition
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = {
@@ -145,7 +145,7 @@ def records() -> dict[str, tuple[tuple[str, ...], list[str]]]:
     for name, entry in options("task").items():
         yields = (_record(p["_target_"]) for p in entry.config["task"]["protocols"])
         for record in dict.fromkeys(yields):
-            found.setdefault(record, (_members(record), []))[1].append(name)
+            found.setdefault(record.rpartition(".")[2], (_members(record), []))[1].append(name)
     return dict(sorted(found.items()))
 
 
@@ -185,18 +185,18 @@ def _merged(base: Any, own: Any) -> Any:
 
 @cache
 def _record(protocol: str) -> str:
-    """The record that a protocol class names in `record = ...`."""
+    """The dotted name of the record that a protocol class names in `record = ...`."""
     node = definition(protocol)
     for statement in node.body if isinstance(node, ast.ClassDef) else []:
         if re.match(r"record( = |: )", ast.unparse(statement)):
-            return ast.unparse(statement).rpartition(" = ")[2]
+            return _beside(protocol, ast.unparse(statement).rpartition(" = ")[2])
     raise InputError(f"{protocol} is no protocol class with a record of its own.")
 
 
 @cache
 def _members(record: str) -> tuple[str, ...]:
     """Fields and properties of a record class, those of its bases before its own."""
-    node = definition(f"objectives.records.{record}")
+    node = definition(record)
     assert isinstance(node, ast.ClassDef)
     own = (
         ast.unparse(statement.target) if isinstance(statement, ast.AnnAssign) else statement.name
@@ -204,8 +204,13 @@ def _members(record: str) -> tuple[str, ...]:
         if isinstance(statement, ast.FunctionDef | ast.AnnAssign)
     )
     bases = (base.id for base in node.bases if isinstance(base, ast.Name))
-    inherited = (_members(base) for base in bases)
+    inherited = (_members(_beside(record, base)) for base in bases)
     return (*itertools.chain.from_iterable(inherited), *own)
+
+
+def _beside(name: str, other: str) -> str:
+    """The dotted name of what is called `other` where the definition of `name` stands."""
+    return bound_at(f"{bound_at(name).rpartition('.')[0]}.{other}")
 
 
 def _method(node: ast.AST | None, name: str) -> ast.FunctionDef | None:

@@ -143,8 +143,17 @@ def locate(module: str) -> Path | None:
 
 def definition(name: str) -> ast.AST | None:
     """The syntax tree of a function or class, found without importing it."""
-    module, attribute = _split(name)
+    module, attribute = _split(bound_at(name))
     return _definitions(module).get(attribute) if module else None
+
+
+def bound_at(name: str) -> str:
+    """The dotted name under which a function or class is defined; imports are followed to it."""
+    module, attribute = _split(name)
+    node = _definitions(module).get(attribute) if module else None
+    if not isinstance(node, ast.ImportFrom):
+        return name
+    return bound_at(_imported(module, attribute, node))
 
 
 def is_own(module: str) -> bool:
@@ -193,18 +202,21 @@ def _collect(module: str, name: str, pieces: dict[tuple[str, str], str]) -> None
 def _collect_import(
     module: str, name: str, node: ast.Import | ast.ImportFrom, pieces: dict[tuple[str, str], str]
 ) -> None:
-    original = next(a.name for a in node.names if (a.asname or a.name.split(".")[0]) == name)
-    if isinstance(node, ast.Import):
-        pieces[module, name] = original
-        _collect_all(original, pieces)
-        return
-    base = module.split(".")[: -node.level] if node.level else []
-    source = ".".join([*base, *([node.module] if node.module else [])])
-    pieces[module, name] = f"{source}.{original}"
-    if locate(f"{source}.{original}"):
-        _collect_all(f"{source}.{original}", pieces)
+    pieces[module, name] = found = _imported(module, name, node)
+    source, _, original = found.rpartition(".")
+    if isinstance(node, ast.Import) or locate(found):
+        _collect_all(found, pieces)
     elif is_own(source):
         _collect(source, original, pieces)
+
+
+def _imported(module: str, name: str, node: ast.Import | ast.ImportFrom) -> str:
+    """The dotted name that an import in a module binds to a name."""
+    original = next(a.name for a in node.names if (a.asname or a.name.split(".")[0]) == name)
+    if isinstance(node, ast.Import):
+        return original
+    base = module.split(".")[: -node.level] if node.level else []
+    return ".".join([*base, *([node.module] if node.module else []), original])
 
 
 def _collect_all(module: str, pieces: dict[tuple[str, str], str]) -> None:
