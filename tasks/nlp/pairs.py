@@ -55,6 +55,11 @@ def prompt_length(pairs: Pairs) -> int:
     return int(pairs.chosen_mask.any(dim=0).int().argmax())
 
 
+def given(pairs: Pairs) -> Tensor:
+    """The prompts: tokens [n, time]."""
+    return pairs.chosen[:, : prompt_length(pairs)]
+
+
 @cache
 @checked
 def synthetic_pairs(

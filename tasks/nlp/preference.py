@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from objectives.records import Demonstration, JudgedPreference, Preference, Record, Rewards
 from tasks.nlp.judges import Judge
 from tasks.nlp.logprobs import token_logprobs
-from tasks.nlp.pairs import Pairs, PairSet, prompt_length
-from tasks.nlp.sampling import sampled
+from tasks.nlp.pairs import Pairs, PairSet, given, prompt_length
+from tasks.nlp.sampling import sampled, written
 from tasks.protocol import Batch, Monitor, Protocol
 from tasks.sampling import MakeSampler, Shuffled
 
@@ -32,12 +32,18 @@ class PairBatch(Batch):
 class PairProtocol(Protocol):
     """What all protocols on preference pairs share; they differ in what a model says of a pair.
 
+    A model that writes, where new responses can be judged, is evaluated by them too: by the mean
+    reward of a sample to each prompt, and what the judge says of the likeliest responses.
+
     Args:
         sampler: Which pairs a batch holds.
     """
 
     num_outputs: int | None = None
     """Numbers that a model gives a token; None for a score of every token of the vocabulary."""
+
+    writes = True
+    """Whether the model can write responses."""
 
     def __init__(
         self,
@@ -66,11 +72,44 @@ class PairProtocol(Protocol):
         pairs = getattr(self.data, split)
         parts = torch.arange(len(pairs), device=self.device).split(EVALUATION_BATCH)
         record = joined([self(model, self._batch(pairs, part)) for part in parts])
-        return {name: value.item() for name, value in self.metrics(record).items()}
+        found = self.metrics(record)
+        if self.writes and self.data.judge is not None:
+            found |= self.judged(model, pairs, self.data.judge)
+        return {name: value.item() for name, value in found.items()}
 
     @abstractmethod
     def metrics(self, record: Any) -> dict[str, Tensor]:
         """What is said of a model, from its record of a whole split."""
+
+    def judged(self, model: nn.Module, pairs: Pairs, judge: Judge) -> dict[str, Tensor]:
+        """What a judge says of the likeliest response to each prompt, and the reward of samples."""
+        prompts = given(pairs)
+        samples = self._responses(model, prompts, torch.Generator(self.device).manual_seed(0))
+        likeliest = self._responses(model, prompts, None, temperature=0)
+        return {
+            "reward": judge.reward(samples, self._written(samples)).mean(),
+            **judge.shown(likeliest, self._written(likeliest)),
+        }
+
+    @property
+    def _start(self) -> int:
+        """The first token of a response."""
+        return prompt_length(self.data.train)
+
+    def _written(self, tokens: Tensor) -> Tensor:
+        """True on the responses: [batch, time]."""
+        return written(tokens, self._start, self.data.end)
+
+    @torch.no_grad()
+    def _responses(
+        self, model: nn.Module, prompts: Tensor, generator: torch.Generator | None, **how: float
+    ) -> Tensor:
+        """A model's own responses to prompts, with padding after what ends them."""
+        mode, length = model.training, self.data.train.chosen.shape[1] - self._start
+        tokens = sampled(model.eval(), prompts, length, generator, **how)
+        model.train(mode)
+        kept = torch.arange(tokens.shape[1], device=self.device) < self._start
+        return tokens * (self._written(tokens) | kept)
 
     def _batch(self, pairs: Pairs, index: Tensor) -> PairBatch:
         return PairBatch(
@@ -99,9 +138,8 @@ class PairedResponses(PairProtocol):
 
     The reference is the model as it was before training. Evaluated by the share of pairs that
     the log-ratio to the reference ranks rightly and its mean margin, and by the mean
-    log-probabilities of both responses, in nats. Where new responses can be judged, also by one to
-    each prompt: their KL to the reference, in nats, the share that is preferred to the
-    reference's, and the judge's reward.
+    log-probabilities of both responses, in nats. Where new responses can be judged, also by the KL
+    of samples to the reference, in nats, and the share that is preferred to the reference's.
     """
 
     record: ClassVar[type[Record]] = Preference
@@ -113,25 +151,15 @@ class PairedResponses(PairProtocol):
     def __call__(self, model: nn.Module, batch: PairBatch) -> Preference:
         return Preference(**self._columns(model, batch))
 
-    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        found = super().evaluate(model, split)
-        if self.data.judge is None:
-            return found
-        judged = self._judged(model, getattr(self.data, split), self.data.judge)
-        return found | {name: value.item() for name, value in judged.items()}
-
-    def _judged(self, model: nn.Module, pairs: Pairs, judge: Judge) -> dict[str, Tensor]:
-        """What is said of new responses of the model; the same are drawn every time."""
-        prompt = prompt_length(pairs)
-        prompts, length = pairs.chosen[:, :prompt], pairs.chosen.shape[1] - prompt
-        generator = torch.Generator(self.device).manual_seed(0)
-        own, others = (sampled(m, prompts, length, generator) for m in (model, self.reference))
-        mask = (torch.arange(own.shape[1], device=self.device) >= prompt).expand_as(own)
+    def judged(self, model: nn.Module, pairs: Pairs, judge: Judge) -> dict[str, Tensor]:
+        prompts, draw = given(pairs), torch.Generator(self.device).manual_seed(0)
+        own, others = (self._responses(m, prompts, draw) for m in (model, self.reference))
+        mask, theirs = self._written(own), self._written(others)
         ratios = token_logprobs(model, own) - token_logprobs(self.reference, own)
         return {
-            "kl": ratios[:, prompt - 1 :].sum(dim=1).mean(),
-            "win_rate": judge.preference(own, others, mask).mean(),
-            **judge.shown(own, mask),
+            "kl": ratios.masked_fill(~mask[:, 1:], 0).sum(dim=1).mean(),
+            "win_rate": judge.preference(own, others, mask | theirs).mean(),
+            **super().judged(model, pairs, judge),
         }
 
     def metrics(self, record: Preference) -> dict[str, Tensor]:
@@ -201,6 +229,7 @@ class PairedRewards(PairProtocol):
     record = Rewards
     monitor = Monitor("ranking_accuracy", maximize=True)
     num_outputs = 1
+    writes = False
 
     def __call__(self, model: nn.Module, batch: PairBatch) -> Rewards:
         return Rewards(*rewards(model, batch), batch.index)

@@ -14,9 +14,8 @@ from objectives.domains import Count, Share, checked
 from objectives.errors import InputError
 from objectives.records import BaselinedResponses, Record, Responses
 from tasks.nlp.logprobs import token_logprobs
-from tasks.nlp.pairs import PairSet, prompt_length
+from tasks.nlp.pairs import PairSet, given
 from tasks.nlp.preference import PairProtocol
-from tasks.nlp.sampling import sampled, written
 from tasks.protocol import Batch, Monitor
 from tasks.sampling import epoch_order, generator_of, index_batches
 
@@ -40,7 +39,7 @@ class RewardedResponses(PairProtocol):
     The reference is the model as it was before training. Evaluated on the prompts of a split, by
     the judge's word on the likeliest response (`accuracy`, say); and by eight samples each: their
     mean reward, the best of four of them (pass@4 where rewards are 0 and 1, without bias), the
-    KL to the reference and the entropy in nats a token, and the length in tokens.
+    KL to the reference in nats, the entropy in nats a token, and the length in tokens.
 
     Args:
         group_size: Responses to a prompt.
@@ -112,18 +111,18 @@ class RewardedResponses(PairProtocol):
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
         pairs, judge = getattr(self.data, split), self.data.judge
         assert judge is not None
-        given = pairs.chosen[:, : prompt_length(pairs)]
-        likeliest = sampled(model, given, self._length, None, temperature=0)
+        likeliest = self._responses(model, given(pairs), None, temperature=0)
         generator = torch.Generator(self.device).manual_seed(0)
-        tokens = self._responses(model, given.repeat_interleave(ATTEMPTS, dim=0), generator)
-        mask = self._mask(tokens)
+        prompts = given(pairs).repeat_interleave(ATTEMPTS, dim=0)
+        tokens = self._responses(model, prompts, generator, **self.how)
+        mask = self._written(tokens)
         rewards, said = judge.reward(tokens, mask), mask[:, 1:]
         logprobs, others = (token_logprobs(m, tokens) for m in (model, self.reference))
         found = {
-            **judge.shown(likeliest, self._mask(likeliest)),
+            **judge.shown(likeliest, self._written(likeliest)),
             "reward": rewards.mean(),
             f"best_of_{OF}": best_of(rewards.view(-1, ATTEMPTS), OF).mean(),
-            "kl": (logprobs - others)[said].mean(),
+            "kl": (logprobs - others).masked_fill(~said, 0).sum(dim=1).mean(),
             "entropy": -logprobs[said].mean(),
             "length": mask.sum(dim=1).float().mean(),
         }
@@ -145,35 +144,16 @@ class RewardedResponses(PairProtocol):
     def _within(self) -> Tensor:
         return torch.arange(self.group_size, device=self.device)
 
-    @property
-    def _length(self) -> int:
-        """The most tokens of a response."""
-        return self.data.train.chosen.shape[1] - prompt_length(self.data.train)
-
-    def _mask(self, tokens: Tensor) -> Tensor:
-        return written(tokens, prompt_length(self.data.train), self.data.end)
-
-    def _responses(self, model: nn.Module, prompts: Tensor, generator: torch.Generator) -> Tensor:
-        """Responses, with padding after what ends them."""
-        mode = model.training
-        model.eval()
-        tokens = sampled(model, prompts, self._length, generator, **self.how)
-        model.train(mode)
-        kept = torch.arange(tokens.shape[1], device=self.device) < prompts.shape[1]
-        return tokens * (self._mask(tokens) | kept)
-
     @torch.no_grad()
     def _played(self, model: nn.Module, epoch: int) -> ResponseBatch:
-        given, judge = self.data.train, self.data.judge
+        pairs, judge = self.data.train, self.data.judge
         assert judge is not None
         generator = torch.Generator(self.device)
         generator.manual_seed(generator_of(self.seed, epoch).initial_seed())
-        some = epoch_order(len(given), self.seed, epoch)[: self.prompts].to(self.device)
-        prompts = given.chosen[some][:, : prompt_length(given)]
-        tokens = self._responses(
-            model, prompts.repeat_interleave(self.group_size, dim=0), generator
-        )
-        mask = self._mask(tokens)
+        some = epoch_order(len(pairs), self.seed, epoch)[: self.prompts].to(self.device)
+        prompts = given(pairs)[some].repeat_interleave(self.group_size, dim=0)
+        tokens = self._responses(model, prompts, generator, **self.how)
+        mask = self._written(tokens)
         group = torch.arange(self.prompts, device=self.device)
         return ResponseBatch(
             tokens,
@@ -205,9 +185,8 @@ class BaselinedByGreedy(RewardedResponses):
 
     def __call__(self, model: nn.Module, batch: ResponseBatch) -> BaselinedResponses:
         assert self.data.judge is not None
-        prompts = batch.tokens[:, : prompt_length(self.data.train)]
-        likeliest = sampled(model, prompts, self._length, None, temperature=0)
-        rewards = self.data.judge.reward(likeliest, self._mask(likeliest))
+        likeliest = self._responses(model, batch.tokens[:, : self._start], None, temperature=0)
+        rewards = self.data.judge.reward(likeliest, self._written(likeliest))
         return BaselinedResponses(**self._columns(model, batch), greedy_rewards=rewards)
 
 

@@ -13,9 +13,8 @@ from objectives.errors import InputError
 from objectives.records import Preference, Record, SelfPlay
 from tasks.nlp.judges import WinMatrix
 from tasks.nlp.logprobs import token_logprobs
-from tasks.nlp.pairs import Pairs, PairSet, prompt_length
+from tasks.nlp.pairs import Pairs, PairSet, given
 from tasks.nlp.preference import PairBatch, PairedResponses
-from tasks.nlp.sampling import sampled
 from tasks.protocol import Monitor
 from tasks.sampling import MakeSampler, Shuffled, generator_of
 
@@ -100,22 +99,22 @@ class OwnResponses(PairedResponses):
 
     @torch.no_grad()
     def _played(self, model: nn.Module, epoch: int) -> Round:
-        given, judge = self.data.train, self.data.judge
+        pairs, judge = self.data.train, self.data.judge
         assert judge is not None
         generator = torch.Generator(self.device)
         generator.manual_seed(generator_of(self.seed, epoch).initial_seed())
-        prompt = prompt_length(given)
-        prompts, length = given.chosen[:, :prompt], given.chosen.shape[1] - prompt
-        mode = model.training
-        model.eval()
-        first, second = (sampled(model, prompts, length, generator) for _ in range(2))
-        mask = (torch.arange(prompt + length, device=self.device) >= prompt).expand_as(first)
-        odds = judge.preference(first, second, mask)
-        won = torch.rand(len(odds), generator=generator, device=self.device) < odds
-        chosen, rejected = first.where(won[:, None], second), second.where(won[:, None], first)
-        old = (token_logprobs(model, tokens) for tokens in (chosen, rejected))
-        model.train(mode)
-        return Round(chosen, rejected, mask, mask, *old)
+        first, second = (self._responses(model, given(pairs), generator) for _ in range(2))
+        odds = judge.preference(first, second, self._written(first) | self._written(second))
+        won = torch.rand(len(odds), 1, generator=generator, device=self.device) < odds[:, None]
+        chosen, rejected = first.where(won, second), second.where(won, first)
+        return Round(
+            chosen,
+            rejected,
+            self._written(chosen),
+            self._written(rejected),
+            token_logprobs(model, chosen),
+            token_logprobs(model, rejected),
+        )
 
 
 class MatrixGame(OwnResponses):

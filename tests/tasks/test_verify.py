@@ -172,6 +172,33 @@ def test_what_is_said_of_a_policy(built) -> None:
     assert 1 <= found["length"] <= 3
 
 
+@pytest.mark.parametrize("objective", ["sft", "dpo", "grpo"])
+def test_answers_are_judged_whatever_a_policy_learned_from(built, objective: str) -> None:
+    learner = built("verify", f"objective={objective}", "batch_size=16").learner
+    protocol, policy = learner.protocol, learner.model
+    found = protocol.evaluate(policy.eval(), "val")
+    val, judge = protocol.data.val, protocol.data.judge
+    start = prompt_length(val)
+    likeliest = plainly(policy, val.chosen[:, :start], val.chosen.shape[1] - start)
+    right = judge.reward(likeliest, written(likeliest, start, END)).mean()
+    assert found["accuracy"] == right.item()
+    assert 0 <= found["reward"] <= 1
+
+
+def test_the_kl_is_of_what_was_written(built) -> None:
+    learner = built("verify", "objective=dpo", "batch_size=16").learner
+    protocol, policy = learner.protocol, learner.model.eval()
+    policy.head.bias.data[END] += 3.0
+    val, start = protocol.data.val, prompt_length(protocol.data.val)
+    generator = torch.Generator().manual_seed(0)
+    own = sampled(policy, val.chosen[:, :start], val.chosen.shape[1] - start, generator)
+    mask = written(own, start, END)[:, 1:]
+    assert (~mask[:, start - 1 :]).sum() > 0  # some end early
+    ratios = token_logprobs(policy, own) - token_logprobs(protocol.reference, own)
+    expected = ratios[mask].sum() / len(own)
+    assert protocol.evaluate(policy, "val")["kl"] == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_bad_input(built) -> None:
     with pytest.raises(InputError, match="batch_size=10 holds no whole groups"):
         built("verify", "objective=grpo", "batch_size=10")
