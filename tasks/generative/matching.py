@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,8 +19,8 @@ from tasks.sampling import MakeSampler, Shuffled, generator_of
 MOST = 1000
 """Samples that a model is judged by, at most."""
 
-BETAS = 0.1, 20.0
-"""Rates at which a diffusion's variance becomes noise, at the beginning and at the end of it."""
+BETAS, STEPS = (0.0001, 0.02), 1000
+"""Shares of a diffusion's variance that become noise, at the first and the last of its steps."""
 
 SEEDS = {"val": 0, "test": 1}
 """What the noise of a split's samples is drawn from, the same in every run."""
@@ -166,11 +167,16 @@ class Diffusion(Matching):
 def kept_variances(steps: int) -> Tensor:
     """abar_t of each step: the share of the variance that is still data's.
 
-    abar_t = prod_{s <= t} (1 - b_s), b linear; at 1,000 steps the b of the paper, 0.0001 to 0.02,
-    and at others as near to it as b < 1 allows.
+    abar_t = prod_{s <= t} (1 - b_s) of the paper's thousand steps, b linear from 0.0001 to 0.02.
+    Fewer or more steps are at equal distances along them, log abar in between on straight lines.
+
+    Source:
+        Nichol & Dhariwal 2021, arXiv:2102.09672, for steps at distances.
     """
-    first, last = (rate / steps for rate in BETAS)
-    return (1 - torch.linspace(first, last, steps).clamp(max=0.999)).cumprod(dim=0)
+    logs = np.log1p(-np.linspace(*BETAS, STEPS)).cumsum()
+    at = np.linspace(0, STEPS, steps + 1)[1:]
+    kept = np.exp(np.interp(at, np.arange(STEPS + 1), [0.0, *logs]))
+    return torch.from_numpy(kept).float()
 
 
 def between(clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:

@@ -4,9 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 from torch import Tensor, device, nn
 from torch.nn import functional as F
+from torchmetrics.functional.classification import (
+    binary_f1_score,
+    multiclass_f1_score,
+    multiclass_recall,
+)
 
 from objectives.errors import InputError
 from objectives.records import Attributed, Labelled, Record
@@ -69,8 +73,8 @@ class TableClassification(Protocol):
         data = getattr(self.data, split)
         logits = model(data.features).float()
         nll = F.cross_entropy(logits, data.labels).item()
-        decisions = logits.argmax(dim=-1)
-        return {"nll": nll, **class_metrics(decisions.cpu().numpy(), data.labels.cpu().numpy())}
+        shown = class_metrics(logits.argmax(dim=-1), data.labels, self.data.num_classes)
+        return {"nll": nll, **shown}
 
 
 class FairClassification(TableClassification):
@@ -105,15 +109,17 @@ class FairClassification(TableClassification):
         return super().evaluate(model, split) | fairness(decisions, data.labels, data.groups)
 
 
-def class_metrics(decisions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Metrics of the decided class against the true one."""
-    from sklearn.metrics import f1_score, recall_score
-
-    recalls = recall_score(labels, decisions, labels=np.unique(labels), average=None)
-    average = "binary" if max(labels.max(), decisions.max()) < 2 else "macro"
+def class_metrics(decisions: Tensor, labels: Tensor, num_classes: int) -> dict[str, float]:
+    """Metrics of the decided class against the true one; recalls are of the classes that occur."""
+    recalls = multiclass_recall(decisions, labels, num_classes, average=None)[labels.unique()]
+    f1 = (
+        binary_f1_score(decisions, labels)
+        if num_classes == 2
+        else multiclass_f1_score(decisions, labels, num_classes)
+    )
     return {
-        "accuracy": float((decisions == labels).mean()),
-        "f1": float(f1_score(labels, decisions, average=average, zero_division=0)),
-        "balanced_accuracy": float(recalls.mean()),
-        "geometric_mean": float(recalls.prod() ** (1 / len(recalls))),
+        "accuracy": (decisions == labels).double().mean().item(),
+        "f1": f1.item(),
+        "balanced_accuracy": recalls.mean().item(),
+        "geometric_mean": recalls.log().mean().exp().item(),
     }

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from objectives.records import Labelled, Record
 from tasks.protocol import Batch, Monitor, Protocol
@@ -31,7 +32,7 @@ class Classification(Protocol):
     """Class scores and labels; evaluated by accuracy, negative log-likelihood and calibration.
 
     The log-likelihood is in nats; the calibration error is the expected one, of 15 bins of equal
-    width by confidence.
+    width by confidence (Guo et al. 2017, arXiv:1706.04599).
 
     Args:
         augmentation: What is done to training images.
@@ -78,26 +79,12 @@ class Classification(Protocol):
         return {
             "accuracy": correct.item(),
             "nll": F.cross_entropy(logits, labels).item(),
-            "ece": calibration_error(logits, labels).item(),
+            "ece": multiclass_calibration_error(
+                logits.softmax(dim=-1), labels, logits.shape[-1], n_bins=BINS
+            ).item(),
         }
 
     def examples(self, split: str) -> Iterator[Images]:
         data = getattr(self.data, split)
         for index in torch.arange(len(data), device=data.labels.device).split(EVALUATION_BATCH):
             yield Images(self.data.normalized(data.images[index]), data.labels[index], index)
-
-
-def calibration_error(logits: Tensor, labels: Tensor) -> Tensor:
-    """Expected calibration error: mean distance of confidence and accuracy, bin by bin.
-
-    sum_b |sum_{i in b} (confidence_i - correct_i)| / n, of BINS bins of equal width.
-
-    Source:
-        Guo et al. 2017, arXiv:1706.04599.
-    """
-    confidence, predicted = logits.double().softmax(dim=-1).max(dim=-1)
-    bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
-    gaps = confidence - (predicted == labels).double()
-    return torch.zeros(BINS, dtype=gaps.dtype, device=gaps.device).index_add(
-        0, bins, gaps
-    ).abs().sum() / len(labels)

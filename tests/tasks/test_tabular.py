@@ -198,14 +198,21 @@ def test_one_group_has_no_gap() -> None:
 
 def test_class_metrics_by_hand() -> None:
     # of 4 positives 1 is found, of 6 negatives 5 are: precision 1/2, recall 1/4
-    labels = np.array([1] * 4 + [0] * 6)
-    decisions = np.array([1, 0, 0, 0] + [1] + [0] * 5)
-    found = class_metrics(decisions, labels)
+    labels = torch.tensor([1] * 4 + [0] * 6)
+    decisions = torch.tensor([1, 0, 0, 0] + [1] + [0] * 5)
+    found = class_metrics(decisions, labels, num_classes=2)
     assert found["accuracy"] == 0.6
     assert found["f1"] == pytest.approx(2 * (1 / 2) * (1 / 4) / (1 / 2 + 1 / 4))
     assert found["balanced_accuracy"] == pytest.approx((1 / 4 + 5 / 6) / 2)
     assert found["geometric_mean"] == pytest.approx((1 / 4 * 5 / 6) ** 0.5)
-    assert class_metrics(np.zeros(3, int), np.zeros(3, int))["f1"] == 0
+    nothing = torch.zeros(3, dtype=torch.long)
+    assert class_metrics(nothing, nothing, num_classes=2)["f1"] == 0
+    # of three classes the second never occurs and once is decided; recalls 1/2 and 1
+    # F1 is 2/3, 0 and 1
+    several = class_metrics(torch.tensor([0, 1, 2]), torch.tensor([0, 0, 2]), num_classes=3)
+    assert several["balanced_accuracy"] == pytest.approx(3 / 4)
+    assert several["geometric_mean"] == pytest.approx(0.5**0.5)
+    assert several["f1"] == pytest.approx((2 / 3 + 0 + 1) / 3)
 
 
 def test_evaluation_knows_the_groups() -> None:

@@ -1,3 +1,4 @@
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import nn
 
 from objectives.errors import InputError
 from tasks.vision.augmentation import affine, none
-from tasks.vision.classification import Classification, calibration_error
+from tasks.vision.classification import Classification
 from tasks.vision.contrastive import TwoViews, spread
 from tasks.vision.digits import digits
 from tasks.vision.images import ImageSet, Original, image_set, split_of, validation
@@ -219,15 +220,18 @@ def test_spread_by_hand() -> None:
     assert same == {"uniformity": pytest.approx(0), "tolerance": pytest.approx(1)}
 
 
-def test_calibration_error_by_hand() -> None:
-    # confidences 0.6, 0.6 and 0.9, 0.9 are in two of the bins: |1.2 - 1| and |1.8 - 2|, of four
-    scores = torch.tensor([0.6, 0.6, 0.9, 0.9]).logit()
-    logits = torch.stack([scores, torch.zeros(4)], dim=1)
-    found = calibration_error(logits, torch.tensor([0, 1, 0, 0]))
-    assert found.item() == pytest.approx(0.1)
-    wrong = calibration_error(logits, torch.ones(4, dtype=torch.long))
-    assert wrong.item() == pytest.approx(0.75)  # never right: the confidence itself
-    assert calibration_error(torch.tensor([[0.0, 200.0]]), torch.tensor([1])).item() == 0
+def test_the_calibration_error_is_of_fifteen_bins_of_confidence(built) -> None:
+    learner = built("digits").learner
+    val = learner.protocol.data.val
+    with torch.no_grad():
+        found = learner.protocol.evaluate(learner.model, "val")["ece"]
+        logits = learner.model(learner.protocol.data.normalized(val.images))
+    confidences, decisions = logits.softmax(dim=1).max(dim=1)
+    bins = defaultdict(list)
+    for confidence, right in zip(confidences.tolist(), decisions == val.labels, strict=True):
+        bins[int(confidence * 15)].append(confidence - right.item())
+    expected = sum(abs(sum(gaps)) for gaps in bins.values()) / len(logits)
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_student_and_peer_are_trained_together(built) -> None:
