@@ -4,7 +4,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,53 +11,15 @@ import torch
 from runner import checkpoint
 from runner.build import Experiment
 from runner.display import Display, summary
-from runner.progress import NotFinite, Progress
+from runner.journal import CHECKPOINT, Journal
+from runner.progress import Progress
 from runner.rundir import Events, Interrupted, RunDir
 from runner.stop import StopSignal
 
 logger = logging.getLogger("runner")
 
-CHECKPOINT = "checkpoint.pt"
-
 HEARTBEAT = 1.0
 """Seconds between two signs of life."""
-
-
-@dataclass
-class Journal:
-    """What a run leaves while it goes on: metrics, checkpoints and signs of life."""
-
-    experiment: Experiment
-    progress: Progress
-    run: RunDir
-    events: Events
-    display: Display
-
-    def begin(self) -> None:
-        """Say where the attempt begins; what an earlier one wrote beyond that is forgotten."""
-        step, total = self.progress.step, self.experiment.total_steps
-        self.events.rewind(self.progress.events)
-        logger.info("from step %d of %d", step, total)
-        self.display.start(total, self.experiment.steps_per_epoch, step)
-        self.beginning = {"total": total, "first": step, "since": time.time()}
-
-    def log(self, metrics: dict[str, float]) -> None:
-        """Note new values of metrics."""
-        self.progress.metrics |= metrics
-        self.events.append(self.progress.step, metrics)
-        self.display.show(self.progress)
-
-    def save(self) -> None:
-        """Write a checkpoint, unless something in it is not finite."""
-        self.progress.window_means()  # raises, as does the next line
-        check_finite(self.experiment, self.progress)
-        self.progress.events = self.events.commit()
-        checkpoint.save(self.run.path / CHECKPOINT, self.experiment, vars(self.progress))
-
-    def beat(self) -> None:
-        """Give a sign of life."""
-        loss = self.progress.metrics.get("train/loss")
-        self.run.beat({"step": self.progress.step, **self.beginning, "loss": loss})
 
 
 def train(
@@ -126,13 +87,6 @@ def batches(experiment: Experiment, progress: Progress) -> Any:
                 return
             yield batch
         progress.epoch, progress.batch = progress.epoch + 1, 0
-
-
-def check_finite(experiment: Experiment, progress: Progress) -> None:
-    """Raise where an update has left weights that are not finite, whatever the loss was."""
-    for name, parameter in experiment.learner.model.named_parameters():
-        if not torch.isfinite(parameter).all():
-            raise NotFinite(f"{name} is not finite after step {progress.step}")
 
 
 def flushed(progress: Progress) -> dict[str, float]:
