@@ -48,6 +48,7 @@ class Case:
         settings: Hyperparameters to test it with; {} leaves all as the YAML has them.
         lacks: Properties that it does not have, each with the reason.
         on_task: Overrides that it needs on a task, to fit there.
+        still: Parameters of a model that cancel in it, so that only rounding moves them.
     """
 
     record: Callable[[], Record]
@@ -55,6 +56,7 @@ class Case:
     settings: tuple[Mapping[str, Any], ...] = ({},)
     lacks: Mapping[str, str] = field(default_factory=dict)
     on_task: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    still: tuple[str, ...] = ()
 
 
 def labelled() -> Labelled:

@@ -37,7 +37,7 @@ def self_play() -> SelfPlay:
 LEARNED = "chosen_logprobs", "rejected_logprobs"
 
 CASES = {
-    "bradley_terry": Case(rewards, ("chosen_reward", "rejected_reward")),
+    "bradley_terry": Case(rewards, ("chosen_reward", "rejected_reward"), still=("head.bias",)),
     "dpo": Case(preference, LEARNED, settings=({}, {"beta": 0.7})),
     "inpo": Case(self_play, LEARNED, settings=({}, {"eta": 0.7, "tau": 0.2}, {"tau": 0.0})),
     "ipo": Case(preference, LEARNED, settings=({}, {"beta": 0.7})),

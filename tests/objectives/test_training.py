@@ -66,8 +66,10 @@ def test_takes_a_step(built: Built, task: str, objective: str) -> None:
     metrics = experiment.algorithm.update(*batches(experiment, 1))
     assert metrics["loss"].isfinite()
     assert all(metric.isfinite() and not metric.requires_grad for metric in metrics.values())
-    moved = [not torch.equal(b, a) for b, a in zip(before, parameters(experiment), strict=True)]
-    assert all(moved), f"{moved.count(False)} of {len(moved)} parameters got no gradient"
+    names = [name for name, _ in experiment.learner.model.named_parameters()]
+    changes = zip(names, before, parameters(experiment), strict=True)
+    still = {name for name, b, a in changes if torch.equal(b, a)}
+    assert still <= set(CASES[objective].still), "these parameters got no gradient"
 
 
 @everywhere
