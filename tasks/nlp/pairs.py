@@ -1,15 +1,16 @@
 """Preference pairs of token sequences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated
 
 import torch
 from annotated_types import Gt
-from torch import Tensor
+from torch import Tensor, nn
 
 from objectives.domains import Share, checked
 from tasks.nlp.judges import Judge, KnownReward
+from tasks.nlp.sampling import sampled, written
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,34 @@ class PairSet:
     def to(self, device: torch.device) -> "PairSet":
         train, val, test = (split.to(device) for split in (self.train, self.val, self.test))
         judge = self.judge and self.judge.to(device)
-        return PairSet(train, val, test, self.num_tokens, judge, self.end)
+        return replace(self, train=train, val=val, test=test, judge=judge)
+
+    @property
+    def start(self) -> int:
+        """The place of a response's first token."""
+        return prompt_length(self.train)
+
+    def written(self, tokens: Tensor) -> Tensor:
+        """True on the tokens of the responses: [batch, time]."""
+        return written(tokens, self.start, self.end)
+
+    @torch.no_grad()
+    def responses(
+        self, model: nn.Module, prompts: Tensor, generator: torch.Generator | None, **how: float
+    ) -> Tensor:
+        """A model's own responses to prompts, with padding after what ends them: [batch, time].
+
+        Args:
+            model: Says what follows.
+            prompts: Tokens [batch, time].
+            generator: On the prompts' device; None where the likeliest are asked for.
+            **how: Settings of `sampled`.
+        """
+        mode, length = model.training, self.train.chosen.shape[1] - self.start
+        tokens = sampled(model.eval(), prompts, length, generator, **how)
+        model.train(mode)
+        kept = torch.arange(tokens.shape[1], device=tokens.device) < self.start
+        return tokens * (self.written(tokens) | kept)
 
 
 def prompt_length(pairs: Pairs) -> int:

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from objectives.records import Demonstration, JudgedPreference, Preference, Record, Rewards
 from tasks.nlp.judges import Judge
 from tasks.nlp.logprobs import token_logprobs
-from tasks.nlp.pairs import Pairs, PairSet, given, prompt_length
-from tasks.nlp.sampling import sampled, written
+from tasks.nlp.pairs import Pairs, PairSet, given
 from tasks.protocol import Batch, Monitor, Protocol
 from tasks.sampling import MakeSampler, Shuffled
 
@@ -84,32 +83,13 @@ class PairProtocol(Protocol):
     def judged(self, model: nn.Module, pairs: Pairs, judge: Judge) -> dict[str, Tensor]:
         """What a judge says of the likeliest response to each prompt, and the reward of samples."""
         prompts = given(pairs)
-        samples = self._responses(model, prompts, torch.Generator(self.device).manual_seed(0))
-        likeliest = self._responses(model, prompts, None, temperature=0)
+        draw = torch.Generator(self.device).manual_seed(0)
+        samples = self.data.responses(model, prompts, draw)
+        likeliest = self.data.responses(model, prompts, None, temperature=0)
         return {
-            "reward": judge.reward(samples, self._written(samples)).mean(),
-            **judge.shown(likeliest, self._written(likeliest)),
+            "reward": judge.reward(samples, self.data.written(samples)).mean(),
+            **judge.shown(likeliest, self.data.written(likeliest)),
         }
-
-    @property
-    def _start(self) -> int:
-        """The first token of a response."""
-        return prompt_length(self.data.train)
-
-    def _written(self, tokens: Tensor) -> Tensor:
-        """True on the responses: [batch, time]."""
-        return written(tokens, self._start, self.data.end)
-
-    @torch.no_grad()
-    def _responses(
-        self, model: nn.Module, prompts: Tensor, generator: torch.Generator | None, **how: float
-    ) -> Tensor:
-        """A model's own responses to prompts, with padding after what ends them."""
-        mode, length = model.training, self.data.train.chosen.shape[1] - self._start
-        tokens = sampled(model.eval(), prompts, length, generator, **how)
-        model.train(mode)
-        kept = torch.arange(tokens.shape[1], device=self.device) < self._start
-        return tokens * (self._written(tokens) | kept)
 
     def _batch(self, pairs: Pairs, index: Tensor) -> PairBatch:
         return PairBatch(
@@ -153,8 +133,8 @@ class PairedResponses(PairProtocol):
 
     def judged(self, model: nn.Module, pairs: Pairs, judge: Judge) -> dict[str, Tensor]:
         prompts, draw = given(pairs), torch.Generator(self.device).manual_seed(0)
-        own, others = (self._responses(m, prompts, draw) for m in (model, self.reference))
-        mask, theirs = self._written(own), self._written(others)
+        own, others = (self.data.responses(m, prompts, draw) for m in (model, self.reference))
+        mask, theirs = self.data.written(own), self.data.written(others)
         ratios = token_logprobs(model, own) - token_logprobs(self.reference, own)
         return {
             "kl": ratios.masked_fill(~mask[:, 1:], 0).sum(dim=1).mean(),

@@ -111,15 +111,15 @@ class RewardedResponses(PairProtocol):
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
         pairs, judge = getattr(self.data, split), self.data.judge
         assert judge is not None
-        likeliest = self._responses(model, given(pairs), None, temperature=0)
+        likeliest = self.data.responses(model, given(pairs), None, temperature=0)
         generator = torch.Generator(self.device).manual_seed(0)
         prompts = given(pairs).repeat_interleave(ATTEMPTS, dim=0)
-        tokens = self._responses(model, prompts, generator, **self.how)
-        mask = self._written(tokens)
+        tokens = self.data.responses(model, prompts, generator, **self.how)
+        mask = self.data.written(tokens)
         rewards, said = judge.reward(tokens, mask), mask[:, 1:]
         logprobs, others = (token_logprobs(m, tokens) for m in (model, self.reference))
         found = {
-            **judge.shown(likeliest, self._written(likeliest)),
+            **judge.shown(likeliest, self.data.written(likeliest)),
             "reward": rewards.mean(),
             f"best_of_{OF}": best_of(rewards.view(-1, ATTEMPTS), OF).mean(),
             "kl": (logprobs - others).masked_fill(~said, 0).sum(dim=1).mean(),
@@ -152,8 +152,8 @@ class RewardedResponses(PairProtocol):
         generator.manual_seed(generator_of(self.seed, epoch).initial_seed())
         some = epoch_order(len(pairs), self.seed, epoch)[: self.prompts].to(self.device)
         prompts = given(pairs)[some].repeat_interleave(self.group_size, dim=0)
-        tokens = self._responses(model, prompts, generator, **self.how)
-        mask = self._written(tokens)
+        tokens = self.data.responses(model, prompts, generator, **self.how)
+        mask = self.data.written(tokens)
         group = torch.arange(self.prompts, device=self.device)
         return ResponseBatch(
             tokens,
@@ -185,8 +185,10 @@ class BaselinedByGreedy(RewardedResponses):
 
     def __call__(self, model: nn.Module, batch: ResponseBatch) -> BaselinedResponses:
         assert self.data.judge is not None
-        likeliest = self._responses(model, batch.tokens[:, : self._start], None, temperature=0)
-        rewards = self.data.judge.reward(likeliest, self._written(likeliest))
+        likeliest = self.data.responses(
+            model, batch.tokens[:, : self.data.start], None, temperature=0
+        )
+        rewards = self.data.judge.reward(likeliest, self.data.written(likeliest))
         return BaselinedResponses(**self._columns(model, batch), greedy_rewards=rewards)
 
 

@@ -103,15 +103,15 @@ class OwnResponses(PairedResponses):
         assert judge is not None
         generator = torch.Generator(self.device)
         generator.manual_seed(generator_of(self.seed, epoch).initial_seed())
-        first, second = (self._responses(model, given(pairs), generator) for _ in range(2))
-        odds = judge.preference(first, second, self._written(first) | self._written(second))
+        first, second = (self.data.responses(model, given(pairs), generator) for _ in range(2))
+        odds = judge.preference(first, second, self.data.written(first) | self.data.written(second))
         won = torch.rand(len(odds), 1, generator=generator, device=self.device) < odds[:, None]
         chosen, rejected = first.where(won, second), second.where(won, first)
         return Round(
             chosen,
             rejected,
-            self._written(chosen),
-            self._written(rejected),
+            self.data.written(chosen),
+            self.data.written(rejected),
             token_logprobs(model, chosen),
             token_logprobs(model, rejected),
         )
