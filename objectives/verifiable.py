@@ -48,7 +48,8 @@ def standardized(rewards: Values, group: Groups) -> Values:
     """Rewards less their group's mean, over its sample deviation; 0 where all are equal."""
     difference, size = centred(rewards, group), _sums(torch.ones_like(rewards), group)
     variance = _sums(difference**2, group) / (size - 1).clamp_min(1)
-    return difference / (variance.sqrt() + SMALL)
+    deviation = variance.where(variance > 0, 1.0).sqrt()  # whose slope at 0 is infinite
+    return difference / (deviation + SMALL)
 
 
 def leave_one_out(rewards: Values, group: Groups) -> Values:
@@ -151,18 +152,31 @@ def grpo(
         Shao et al. 2024, arXiv:2402.03300; Liu et al. 2025, arXiv:2503.20783 (dr_grpo); Nan et
         al. 2025 (ngrpo). Official code differs in the small number that is added to a deviation.
     """
+    drift = _total(old_token_logprobs - ref_token_logprobs, mask)
+    worth = advantage(rewards - reward_kl_beta * drift, group)
+    losses, clipped = clipped_surrogate(
+        token_logprobs, old_token_logprobs, worth[:, None], clip_low, clip_high
+    )
+    losses = losses + kl_beta * kl(token_logprobs, ref_token_logprobs)
+    return aggregate(losses, mask), {
+        "clip_fraction": share(clipped, mask),
+        "kl": share(k3(token_logprobs, ref_token_logprobs).detach(), mask),
+        "silent": (worth == 0).float().mean(),
+    }
+
+
+def clipped_surrogate(
+    token_logprobs: Tokens,
+    old_token_logprobs: Tokens,
+    worth: Tensor,
+    clip_low: Scalar,
+    clip_high: Scalar,
+) -> tuple[Tokens, Mask]:
+    """-min(r * A, clip(r) * A) of each token, and which ratios r are clipped; A is `worth`."""
     log_ratio = (token_logprobs - old_token_logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     ratio = log_ratio.exp()
     clipped = ratio.clamp(min=1 - clip_low).clamp(max=1 + clip_high)
-    drift = _total(old_token_logprobs - ref_token_logprobs, mask)
-    worth = advantage(rewards - reward_kl_beta * drift, group)
-    losses = -torch.minimum(ratio * worth[:, None], clipped * worth[:, None])
-    losses = losses + kl_beta * kl(token_logprobs, ref_token_logprobs)
-    return aggregate(losses, mask), {
-        "clip_fraction": _share(ratio != clipped, mask),
-        "kl": _share(k3(token_logprobs, ref_token_logprobs).detach(), mask),
-        "silent": (worth == 0).float().mean(),
-    }
+    return -torch.minimum(ratio * worth, clipped * worth), ratio != clipped
 
 
 @declare(coupled=GROUPED, surrogate=KL_IN_REWARD)
@@ -200,7 +214,7 @@ def rloo(
     drift = logprob.detach() - _total(ref_token_logprobs, mask)
     worth = leave_one_out(rewards - kl_beta * drift, group)
     return -worth * logprob, {
-        "kl": _share(k3(token_logprobs, ref_token_logprobs).detach(), mask),
+        "kl": share(k3(token_logprobs, ref_token_logprobs).detach(), mask),
         "silent": (worth == 0).float().mean(),
     }
 
@@ -242,7 +256,7 @@ def remax(
     drift = (token_logprobs - ref_token_logprobs).detach()
     returns = lead[:, None] - kl_beta * drift
     return per_token(-returns * token_logprobs, mask), {
-        "kl": _share(k3(token_logprobs, ref_token_logprobs).detach(), mask),
+        "kl": share(k3(token_logprobs, ref_token_logprobs).detach(), mask),
         "silent": (lead == 0).float().mean(),
     }
 
@@ -287,7 +301,7 @@ def nft(
     losses, at_floor = negative_aware(
         token_logprobs, old_token_logprobs, rewards, accuracy, negative_weight, floor
     )
-    return per_token(losses, mask), {"floor_fraction": _share(at_floor, mask)}
+    return per_token(losses, mask), {"floor_fraction": share(at_floor, mask)}
 
 
 def negative_aware(
@@ -318,5 +332,6 @@ def _total(values: Tokens, mask: Mask) -> Values:
     return values.masked_fill(~mask, 0).sum(dim=1)
 
 
-def _share(values: Tensor, mask: Mask) -> Tensor:
+def share(values: Tensor, mask: Mask) -> Tensor:
+    """The mean over the tokens of all responses."""
     return values.float().masked_fill(~mask, 0).sum() / mask.sum().clamp_min(1)

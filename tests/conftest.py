@@ -20,6 +20,7 @@ SHAPED = {file.stem for file in (ROOT / "objectives").iterdir()} - {"objective",
 install_import_hook([f"objectives.{name}" for name in sorted(SHAPED)], "beartype.beartype")
 
 SMALL = {
+    "agent": ["model.width=16", "model.depth=1", "model.heads=2", "rooms=3", "turns=6"],
     "adult": ["model.width=16"],
     "breast_cancer": ["model.width=16"],
     "cartpole": ["model.width=8"],
@@ -54,6 +55,7 @@ SMALL_PROTOCOL = {
     "RewardedSamples": {"sampling_steps": 4, "group_size": 8, "times_per_sample": 16},
     "RewardedResponses": {"prompts": 8, "group_size": 4},
     "BaselinedByGreedy": {"prompts": 8, "group_size": 4},
+    "Turns": {"prompts": 8, "group_size": 4},
     "RandomSteps": {"sampling_steps": 16, "group_size": 8},
     "GuidedOffline": {"episodes": 2},
     "Offline": {"episodes": 2},

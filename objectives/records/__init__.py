@@ -22,6 +22,7 @@ from objectives.records.generation import Denoised, DenoisingSteps, Flow, Reward
 from objectives.records.language import (
     BaselinedResponses,
     Demonstration,
+    Episodes,
     JudgedPreference,
     Preference,
     Responses,
@@ -39,6 +40,7 @@ __all__ = [
     "DenoisingSteps",
     "Distilled",
     "Embedded",
+    "Episodes",
     "Flow",
     "Gaussian",
     "GuidedTransitions",

@@ -115,3 +115,17 @@ class BaselinedResponses(Responses):
     """The same, and what the most likely response to each one's prompt is worth."""
 
     greedy_rewards: Float[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Episodes(Responses):
+    """Responses that are written in turns with an environment; the mask is true on the policy's.
+
+    An action may have several tokens: `starts` is true on the first of each, where `step_rewards`
+    has what the environment gives for it; `anchors` is the number of the state that it answers, on
+    all its tokens. `rewards` are of whole episodes.
+    """
+
+    anchors: Int[Tensor, "batch time"]
+    starts: Bool[Tensor, "batch time"]
+    step_rewards: Float[Tensor, "batch time"]

@@ -26,6 +26,7 @@ EMBEDDED = {
     "gym": "test/return",
     "offline": "test/return",
     "verify": "test/accuracy",
+    "agent": "test/success",
     "density": "test/sliced_wasserstein",
     "digits_generation": "test/sliced_wasserstein",
 }

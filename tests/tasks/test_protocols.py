@@ -41,6 +41,7 @@ PROTOCOLS = {
     "MutualLearning": ("digits", "objective=bd_kd"),
     "RewardedResponses": ("verify", "objective=grpo", "batch_size=16"),
     "BaselinedByGreedy": ("verify", "objective=remax", "batch_size=16"),
+    "Turns": ("agent", "objective=gigpo", "batch_size=16"),
     "OnPolicy": ("cartpole", "objective=ppo"),
     "Offline": ("offline", "objective=td3_bc"),
     "GuidedOffline": ("offline", "objective=a2pr"),
