@@ -98,7 +98,10 @@ def targets(value: Any) -> Iterator[str]:
 
 
 def fingerprint(files: Iterable[str], data: Path, cache_file: Path | None = None) -> dict[str, str]:
-    """Hash of each data file's content; patterns are relative to `data`, or `pkg://package/path`."""
+    """Hash of each data file's content.
+
+    Patterns are relative to `data`, or `pkg://package/path`, or `minari://path` in Minari's folder.
+    """
     known = _read_cache(cache_file)
     found = {}
     for pattern in filter(None, files):
@@ -275,12 +278,24 @@ def _matching(pattern: str, data: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _base(pattern: str, data: Path) -> tuple[Path, str]:
-    if not pattern.startswith("pkg://"):
-        return data, pattern
-    package, _, rest = pattern.removeprefix("pkg://").partition("/")
+    scheme, found, path = pattern.partition("://")
+    return SCHEMES[scheme](path) if found else (data, pattern)
+
+
+def _in_package(path: str) -> tuple[Path, str]:
+    package, _, rest = path.partition("/")
     spec = PathFinder.find_spec(package)
     locations = spec.submodule_search_locations if spec else None
     return Path(locations[0] if locations else os.devnull), rest
+
+
+def _in_minari(path: str) -> tuple[Path, str]:
+    home = Path.home() / ".minari" / "datasets"
+    return Path(os.environ.get("MINARI_DATASETS_PATH", home)), path
+
+
+SCHEMES = {"pkg": _in_package, "minari": _in_minari}
+"""Folders that a pattern may begin with in place of `data`."""
 
 
 def _read_cache(file: Path | None) -> dict[str, str]:

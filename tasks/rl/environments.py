@@ -1,7 +1,8 @@
 """Gymnasium environments as plain parallel actors whose state can be written down."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,17 @@ from tasks.rl.actions import Actions, one_of, vector
 
 @dataclass(frozen=True)
 class Environment:
-    """What is fixed of an environment: its id, the shape of what it shows, its actions."""
+    """What is fixed of an environment.
+
+    Attributes:
+        id: Its name in messages.
+        make: Makes a copy of it.
+        observation_shape: The shape of what it shows.
+        actions: What it takes.
+    """
 
     id: str
+    make: Callable[[], Any]
     observation_shape: tuple[int, ...]
     actions: Actions
 
@@ -26,14 +35,24 @@ def environment(id: str) -> Environment:
     Raises:
         InputError: Gymnasium is not installed, the id is unknown, or a space is not supported.
     """
+    return described(id, partial(_gymnasium().make, id))
+
+
+def described(id: str, make: Callable[[], Any]) -> Environment:
+    """Look at an environment that a function makes.
+
+    Raises:
+        InputError: Gymnasium is not installed, it cannot be made, or a space is not supported.
+    """
     gymnasium = _gymnasium()
     try:
-        env = gymnasium.make(id)
+        env = make()
     except Exception as error:  # an environment's constructor is anybody's code
         raise InputError(f"environment {id!r} cannot be made: {error}") from None
-    if not isinstance(env.observation_space, gymnasium.spaces.Box):
-        raise InputError(f"environment {id!r} observes {env.observation_space}, expected Box.")
-    return Environment(id, env.observation_space.shape, _actions(gymnasium, id, env.action_space))
+    shown = env.observation_space
+    if not isinstance(shown, gymnasium.spaces.Box):
+        raise InputError(f"environment {id!r} observes {shown}, expected Box.")
+    return Environment(id, make, shown.shape, _actions(gymnasium, id, env.action_space))
 
 
 def _actions(gymnasium: Any, id: str, space: Any) -> Actions:
@@ -51,7 +70,7 @@ def bounds(environment: Environment) -> tuple[np.ndarray, np.ndarray]:
         InputError: The actions are no vector, or have no bounds.
     """
     gymnasium = _gymnasium()
-    space = gymnasium.make(environment.id).action_space
+    space = environment.make().action_space
     if not (isinstance(space, gymnasium.spaces.Box) and space.is_bounded()):
         raise InputError(
             f"environment {environment.id!r} has actions {space}, expected a Box with bounds."
@@ -77,7 +96,7 @@ class Actors:
     """
 
     def __init__(self, environment: Environment, count: int, first_seed: int):
-        self.envs = [_gymnasium().make(environment.id) for _ in range(count)]
+        self.envs = [environment.make() for _ in range(count)]
         self.played = environment.actions.played
         self.next_seed = first_seed
         self.seeds = [0] * count

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, from the sets' own python batches."""
+"""CIFAR-10 and CIFAR-100, from the sets' own python batches, or from PNG sheets."""
 
 import codecs
 import pickle
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from objectives.errors import InputError
+from tasks.labels import read_columns
 from tasks.origin import Origin
 from tasks.vision.hub import pictures
 from tasks.vision.images import Original, Split, split_of
@@ -28,6 +29,14 @@ CIFAR_100 = Origin(
     "t*",
     "Unpack cifar-100-python.tar.gz so that it is",
     "uoft-cs/cifar100",
+    "task=digits",
+)
+SHEETS = Origin(
+    "The start of CIFAR-10",
+    "cifar10-convnetjs",
+    "cifar10_batch_*.png",
+    "Put the PNG files of demo/cifar10 in github.com/karpathy/convnetjs there",
+    "",
     "task=digits",
 )
 _RECONSTRUCT: Any = np.empty(0).__reduce__()[0]
@@ -69,6 +78,32 @@ def cifar100(data: str) -> Original:
     if root is None:
         return pictures(CIFAR_100.splits(data), CIFAR_100.name, label="fine_label")
     return _read([root / "train"], [root / "test"], "fine_labels", 100)
+
+
+@cache
+def cifar10_sheets(data: str) -> Original:
+    """The first photographs of CIFAR-10, a row of a PNG file each; the last quarter is for test.
+
+    Their labels are the true ones in the file of CIFAR-N, which is in the order of CIFAR-10.
+
+    Raises:
+        InputError: The sheets or the labels are not there.
+
+    Source:
+        Sheets: Karpathy 2014, ConvNetJS; labels: Wei et al. 2022, arXiv:2110.12088.
+    """
+    from PIL import Image
+
+    root = SHEETS.own_files(data)
+    if root is None:
+        raise SHEETS.missing(data, "")
+    sheets = sorted(root.glob(SHEETS.files), key=lambda file: (len(file.name), file.name))
+    pixels = np.concatenate([np.asarray(Image.open(file).convert("RGB")) for file in sheets])
+    images = pixels.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
+    known = read_columns(Path(data) / "cifar-n" / "data" / "CIFAR-10_human.pt")
+    labels = np.asarray(known["clean_label"][: len(images)])
+    cut = len(images) * 3 // 4
+    return Original(split_of(images[:cut], labels[:cut]), split_of(images[cut:], labels[cut:]), 10)
 
 
 def _read(train: list[Path], test: list[Path], key: str, num_classes: int) -> Original:

@@ -9,7 +9,7 @@ import torch
 from cifar_folder import write_batch
 
 from objectives.errors import InputError
-from tasks.vision.cifar import cifar10, cifar100, read_batch
+from tasks.vision.cifar import cifar10, cifar10_sheets, cifar100, read_batch
 from tasks.vision.images import image_set
 
 RANDOM = np.random.default_rng(0)
@@ -121,3 +121,16 @@ def test_the_folder_of_real_images(data_folder: Path, cifar_data: Path) -> None:
     wrong = (noisy.train.labels != clean.train.labels).double().mean().item()
     assert wrong == pytest.approx(0.402, abs=0.03)  # as its authors say
     assert torch.equal(noisy.test.labels, clean.test.labels)
+
+
+def test_sheets_are_the_start_of_the_set(data_folder: Path, cifar_data: Path) -> None:
+    sheets, batches = cifar10_sheets(str(data_folder)), cifar10(str(cifar_data))
+    for split in ("train", "test"):  # the batches are made of them by code of their own
+        found, expected = getattr(sheets, split), getattr(batches, split)
+        assert torch.equal(found.images, expected.images)
+        assert torch.equal(found.labels, expected.labels)
+
+
+def test_sheets_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"there is no .*cifar10-convnetjs\.\nPut the PNG files"):
+        cifar10_sheets(str(tmp_path))
