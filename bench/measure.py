@@ -125,3 +125,9 @@ def cost_apart(module: str, *arguments: object) -> Cost | None:
 def print_cost(run: Callable[[], object]) -> None:
     """For `cost_apart` to read."""
     sys.stdout.write("{} {}\n".format(*cost_of(run)))
+
+
+def left_out(library: str) -> Row:
+    """The row that says which library is missing."""
+    what = f"{library} is not installed (pip install 'runner[bench]'): left out"
+    return Row(what, Spread(0, 0, 0), "")
