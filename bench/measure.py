@@ -1,5 +1,6 @@
 """Measuring side by side: noise that comes and goes meets every variant alike."""
 
+import ctypes
 import math
 import random
 import resource
@@ -108,6 +109,7 @@ class Cost(NamedTuple):
 def cost_of(run: Callable[[], object]) -> Cost:
     """What a call takes in this process, which then is of no more use: its memory is limited."""
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed before is to count when it is used again
     before = memory("VmRSS")
     forget_peak()
     start = time.perf_counter()

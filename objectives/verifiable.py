@@ -160,7 +160,7 @@ def grpo(
     losses = losses + kl_beta * kl(token_logprobs, ref_token_logprobs)
     return aggregate(losses, mask), {
         "clip_fraction": _share(ratio != clipped, mask),
-        "kl": _share(k3(token_logprobs, ref_token_logprobs).detach(), mask),
+        "kl": _share(k3(token_logprobs.detach(), ref_token_logprobs), mask),
         "silent": (worth == 0).float().mean(),
     }
 
@@ -200,7 +200,7 @@ def rloo(
     drift = logprob.detach() - _total(ref_token_logprobs, mask)
     worth = leave_one_out(rewards - kl_beta * drift, group)
     return -worth * logprob, {
-        "kl": _share(k3(token_logprobs, ref_token_logprobs).detach(), mask),
+        "kl": _share(k3(token_logprobs.detach(), ref_token_logprobs), mask),
         "silent": (worth == 0).float().mean(),
     }
 
@@ -242,7 +242,7 @@ def remax(
     drift = (token_logprobs - ref_token_logprobs).detach()
     returns = lead[:, None] - kl_beta * drift
     return per_token(-returns * token_logprobs, mask), {
-        "kl": _share(k3(token_logprobs, ref_token_logprobs).detach(), mask),
+        "kl": _share(k3(token_logprobs.detach(), ref_token_logprobs), mask),
         "silent": (lead == 0).float().mean(),
     }
 
@@ -315,8 +315,8 @@ def _sums(values: Values, group: Groups) -> Values:
 
 
 def _total(values: Tokens, mask: Mask) -> Values:
-    return values.masked_fill(~mask, 0).sum(dim=1)
+    return torch.where(mask, values, 0.0).sum(dim=1)
 
 
 def _share(values: Tensor, mask: Mask) -> Tensor:
-    return values.float().masked_fill(~mask, 0).sum() / mask.sum().clamp_min(1)
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp_min(1)
