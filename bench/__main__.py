@@ -19,6 +19,7 @@ from bench import (
     ldr,
     logprobs,
     loop,
+    objectives,
     pipeline,
     planning,
     policies,
@@ -35,6 +36,7 @@ README = Path(__file__).with_name("README.md")
 BENCHMARKS = {
     "loop": ("Training loop: runner / bare PyTorch", loop),
     "ldr": ("Loss: forward and backward pass", ldr),
+    "objectives": ("Losses: ours / a library's", objectives),
     "embeddings": ("Losses of pairs: large batches", embeddings),
     "logprobs": ("Log-probabilities: large vocabulary", logprobs),
     "policies": ("Policies: runner / trl", policies),
