@@ -51,4 +51,5 @@ format: $(STAMP) ## format and sort imports
 
 .PHONY: bench
 bench: $(STAMP) ## measure speed, as ratios, into bench/README.md
+	$(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m bench

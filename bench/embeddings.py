@@ -6,9 +6,7 @@ with at most 14 GB: its memory is what the pass adds at its peak. Where the othe
 than that there is no ratio; its InfoNCE compares every positive pair with every negative one.
 """
 
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,13 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.measure import Row, Spread, forget_peak, memory, ratios
+from bench.measure import Row, Spread, cost_apart, print_cost, ratios
 from objectives.contrastive import info_nce
 from objectives.metric import contrastive_pair, ms_loss, triplet
 
 SIZES = 512, 2048, 8192
 DIM, PER_CLASS = 64, 4
-LIMIT_BYTES = 14 << 30
 LARGEST_MB = 2 << 10
 ROUNDS = 3
 LOSSES = "info_nce", "ms_loss", "contrastive_pair", "triplet"
@@ -60,32 +57,15 @@ def theirs(name: str, labels: Tensor) -> Loss:
     return lambda x: made(x, labels)
 
 
-def measure(whose: str, name: str, size: int) -> tuple[float, int]:
-    """Seconds and bytes of a pass, in this process."""
-    import resource
-
+def a_pass(whose: str, name: str, size: int) -> Callable[[], None]:
+    """Forward and backward pass of a loss."""
     torch.set_num_threads(1)
     views = name == "info_nce"
     labels = torch.arange(size).repeat(2) if views else torch.arange(size) // PER_CLASS
     inputs = torch.randn(len(labels), DIM, generator=torch.Generator().manual_seed(0))
     loss = (ours if whose == "ours" else theirs)(name, labels)
     inputs.requires_grad_()
-    resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
-    before = memory("VmRSS")
-    forget_peak()
-    start = time.perf_counter()
-    loss(inputs).backward()
-    return time.perf_counter() - start, memory("VmHWM") - before
-
-
-def apart(whose: str, name: str, size: int) -> tuple[float, float] | None:
-    """Seconds and MB of a pass, in a process of its own; None where its memory does not suffice."""
-    command = [sys.executable, "-m", "bench.embeddings", whose, name, str(size)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        return None
-    seconds, added = done.stdout.split()
-    return float(seconds), int(added) / 2**20
+    return lambda: loss(inputs).backward()
 
 
 def rows() -> list[Row]:
@@ -96,18 +76,21 @@ def rows() -> list[Row]:
 def compared(name: str, size: int) -> list[Row]:
     """The rows of one loss at one size."""
     what = f"{name} of {size:,}"
-    passes = [(apart("ours", name, size), apart("theirs", name, size)) for _ in range(ROUNDS)]
+    passes = [
+        [cost_apart("bench.embeddings", whose, name, size) for whose in ("ours", "theirs")]
+        for _ in range(ROUNDS)
+    ]
     mine = [one for one, _ in passes if one]
     others = [other for _, other in passes if other]
     peak = LARGEST_MB if size == max(SIZES) else None
     found = [
-        Row(f"{what}: a pass", Spread.of([one[0] for one in mine]), "s"),
-        Row(f"{what}: memory", Spread.of([one[1] for one in mine]), "MB", peak),
+        Row(f"{what}: a pass", Spread.of([one.seconds for one in mine]), "s"),
+        Row(f"{what}: memory", Spread.of([one.megabytes for one in mine]), "MB", peak),
     ]
     if len(others) < ROUNDS:
         return found
-    times = ratios([one[0] for one in mine], [other[0] for other in others])
-    memories = Spread.of([other[1] for other in others])
+    times = ratios([one.seconds for one in mine], [other.seconds for other in others])
+    memories = Spread.of([other.megabytes for other in others])
     return [
         Row(f"{what} / pytorch-metric-learning: time", times, "×", 1.0),
         *found,
@@ -116,5 +99,4 @@ def compared(name: str, size: int) -> list[Row]:
 
 
 if __name__ == "__main__":
-    seconds, added = measure(sys.argv[1], sys.argv[2], int(sys.argv[3]))
-    sys.stdout.write(f"{seconds} {added}\n")
+    print_cost(a_pass(sys.argv[1], sys.argv[2], int(sys.argv[3])))

@@ -1,12 +1,19 @@
 """Measuring side by side: noise that comes and goes meets every variant alike."""
 
+import ctypes
 import math
 import random
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+LIMIT_BYTES = 14 << 30
+"""Memory of a process that measures one pass."""
 
 
 class Spread(NamedTuple):
@@ -90,3 +97,39 @@ def memory(key: str) -> int:
 def forget_peak() -> None:
     """Count the peak from now on; `getrusage` cannot, and inherits that of its parent."""
     Path("/proc/self/clear_refs").write_text("5")
+
+
+class Cost(NamedTuple):
+    """What one call takes."""
+
+    seconds: float
+    megabytes: float
+
+
+def cost_of(run: Callable[[], object]) -> Cost:
+    """What a call takes in this process, which then is of no more use: its memory is limited."""
+    resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed before is to count when it is used again
+    before = memory("VmRSS")
+    forget_peak()
+    start = time.perf_counter()
+    run()
+    return Cost(time.perf_counter() - start, (memory("VmHWM") - before) / 2**20)
+
+
+def cost_apart(module: str, *arguments: object) -> Cost | None:
+    """The cost that a module prints, run in a process of its own; None where that fails."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return None if done.returncode else Cost(*map(float, done.stdout.split()[-2:]))
+
+
+def print_cost(run: Callable[[], object]) -> None:
+    """For `cost_apart` to read."""
+    sys.stdout.write("{} {}\n".format(*cost_of(run)))
+
+
+def left_out(library: str) -> Row:
+    """The row that says which library is missing."""
+    what = f"{library} is not installed (pip install 'runner[bench]'): left out"
+    return Row(what, Spread(0, 0, 0), "")

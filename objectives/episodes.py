@@ -93,7 +93,7 @@ def gigpo(
     counts = states.unique(return_inverse=True, return_counts=True)
     return aggregate(losses, mask), {
         "clip_fraction": share(clipped, mask),
-        "kl": share(k3(token_logprobs, ref_token_logprobs).detach(), mask),
+        "kl": share(k3(token_logprobs.detach(), ref_token_logprobs), mask),
         "shared": share(counts[2][counts[1]] > 1, starts),
     }
 

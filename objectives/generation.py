@@ -7,6 +7,7 @@ import torch
 from annotated_types import Ge, Gt
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from objectives.domains import Scalar
 from objectives.policy import MAX_LOG_RATIO
@@ -177,4 +178,4 @@ def _clipped_surrogate(
 def _squared_distance(
     one: Float[Tensor, " batch *shape"], other: Float[Tensor, " batch *shape"]
 ) -> Float[Tensor, " batch"]:
-    return (one - other).square().flatten(1).mean(1)
+    return F.mse_loss(one, other, reduction="none").flatten(1).mean(1)

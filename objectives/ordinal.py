@@ -70,8 +70,9 @@ def frank_hall(
         Frank & Hall 2001, A simple approach to ordinal classification, ECML.
     """
     thresholds = torch.arange(cumulative_logits.shape[-1], device=labels.device)
-    signs = 1 - 2 * (labels[:, None] > thresholds).to(cumulative_logits.dtype)
-    return F.softplus(-signs * cumulative_logits).sum(dim=-1)
+    at_most = (labels[:, None] <= thresholds).to(cumulative_logits.dtype)
+    losses = F.binary_cross_entropy_with_logits(cumulative_logits, at_most, reduction="none")
+    return losses.sum(dim=-1)
 
 
 def presto(

@@ -160,7 +160,7 @@ def grpo(
     losses = losses + kl_beta * kl(token_logprobs, ref_token_logprobs)
     return aggregate(losses, mask), {
         "clip_fraction": share(clipped, mask),
-        "kl": share(k3(token_logprobs, ref_token_logprobs).detach(), mask),
+        "kl": share(k3(token_logprobs.detach(), ref_token_logprobs), mask),
         "silent": (worth == 0).float().mean(),
     }
 
@@ -214,7 +214,7 @@ def rloo(
     drift = logprob.detach() - _total(ref_token_logprobs, mask)
     worth = leave_one_out(rewards - kl_beta * drift, group)
     return -worth * logprob, {
-        "kl": share(k3(token_logprobs, ref_token_logprobs).detach(), mask),
+        "kl": share(k3(token_logprobs.detach(), ref_token_logprobs), mask),
         "silent": (worth == 0).float().mean(),
     }
 
@@ -256,7 +256,7 @@ def remax(
     drift = (token_logprobs - ref_token_logprobs).detach()
     returns = lead[:, None] - kl_beta * drift
     return per_token(-returns * token_logprobs, mask), {
-        "kl": share(k3(token_logprobs, ref_token_logprobs).detach(), mask),
+        "kl": share(k3(token_logprobs.detach(), ref_token_logprobs), mask),
         "silent": (lead == 0).float().mean(),
     }
 
@@ -329,9 +329,9 @@ def _sums(values: Values, group: Groups) -> Values:
 
 
 def _total(values: Tokens, mask: Mask) -> Values:
-    return values.masked_fill(~mask, 0).sum(dim=1)
+    return torch.where(mask, values, 0.0).sum(dim=1)
 
 
 def share(values: Tensor, mask: Mask) -> Tensor:
     """The mean over the tokens of all responses."""
-    return values.float().masked_fill(~mask, 0).sum() / mask.sum().clamp_min(1)
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp_min(1)

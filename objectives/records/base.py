@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
 
@@ -23,7 +24,7 @@ def field_names(record: type[Record]) -> set[str]:
 
 def masked_sum(values: Tensor, mask: Tensor) -> Tensor:
     """The sum of each row where the mask is true: [batch]."""
-    return values.masked_fill(~mask, 0.0).sum(dim=-1)
+    return torch.where(mask, values, 0.0).sum(dim=-1)
 
 
 def length(mask: Tensor) -> Tensor:

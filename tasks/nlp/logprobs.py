@@ -5,8 +5,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-MOST_SCORES = 2**22
-"""Scores held at once, 16 MB in float32; more are made in parts, and once more for backward."""
+MOST_SCORES = 2**24
+"""Scores held at once, 64 MB in float32; more are made in parts, and once more for backward.
+
+A part has at least half as many, which the C library gives back to the system when it is freed;
+smaller ones pile up on its heap.
+"""
 
 
 def token_logprobs(model: nn.Module, tokens: Tensor) -> Tensor:

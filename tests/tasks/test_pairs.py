@@ -146,6 +146,16 @@ def test_evaluation_counts_rightly_ranked_pairs(built: Callable[..., Any]) -> No
     assert metrics["margin"] == pytest.approx(margin.mean().item(), rel=1e-4)
 
 
+def test_token_logprobs_are_the_plain_ones_in_float32(monkeypatch) -> None:
+    monkeypatch.setattr(logprobs, "MOST_SCORES", 60 * 7)  # seven positions at a time
+    model, tokens = (
+        transformer(60, 12, 60, causal=True, width=16, depth=1),
+        torch.randint(60, (5, 12)),
+    )
+    plain = model(tokens[:, :-1]).log_softmax(dim=-1).gather(2, tokens[:, 1:, None]).squeeze(2)
+    torch.testing.assert_close(token_logprobs(model, tokens), plain, rtol=0, atol=1e-6)
+
+
 def test_token_logprobs_in_parts_are_the_same(monkeypatch) -> None:
     torch.manual_seed(0)
     model = transformer(50, 12, 50, causal=True, width=16, depth=1).double()
