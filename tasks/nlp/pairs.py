@@ -1,6 +1,6 @@
 """Preference pairs of token sequences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated
 
@@ -35,6 +35,7 @@ class PairSet:
     Attributes:
         judge: Who can judge other responses to their prompts too; None where nobody can.
         end: The token that ends a response; None where all are of one length.
+        tokenizer: The pretrained model whose tokens these are; "" where they are no such.
     """
 
     train: Pairs
@@ -43,11 +44,12 @@ class PairSet:
     num_tokens: int
     judge: Judge | None = None
     end: int | None = None
+    tokenizer: str = ""
 
     def to(self, device: torch.device) -> "PairSet":
         train, val, test = (split.to(device) for split in (self.train, self.val, self.test))
         judge = self.judge and self.judge.to(device)
-        return PairSet(train, val, test, self.num_tokens, judge, self.end)
+        return replace(self, train=train, val=val, test=test, judge=judge)
 
 
 def prompt_length(pairs: Pairs) -> int:
