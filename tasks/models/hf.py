@@ -86,6 +86,8 @@ def hf(
     Source:
         Hu et al. 2021, arXiv:2106.09685.
     """
+    if not name:
+        raise InputError("model=hf needs model.name=PATH, or a name on the hub.")
     if tokenizer != name or not causal:
         raise InputError(
             f"this task's tokens are not those of {name}: model=hf needs texts, task=hh_rlhf say."

@@ -153,6 +153,8 @@ def test_the_models_files_are_of_a_runs_identity(folder: Path) -> None:
 def test_bad_input(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="this task's tokens are not those of"):
         hf(16, 12, 16, True, name=str(folder / "model"))  # task=pairs, of numbers
+    with pytest.raises(InputError, match=r"model=hf needs model\.name=PATH"):
+        hf(16, 12, 16, True, name="")
     with pytest.raises(InputError, match=r"reads 64 tokens, the task's texts have 80"):
         made(folder, context=80)
     with pytest.raises(InputError, match="has 300 tokens, its tokenizer 301"):
