@@ -14,7 +14,7 @@ help: ## this list
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[hub,rl,vision,dev]'
+	$(BIN)/pip install --quiet --editable '.[hub,nlp,rl,vision,dev]'
 	@touch $@
 
 .PHONY: setup

@@ -11,7 +11,7 @@ from rich.table import Table
 from runner.console import console
 from runner.places import places
 
-EXTRAS = {"rl": ["gymnasium"]}
+EXTRAS = {"nlp": ["transformers", "peft"], "rl": ["gymnasium"]}
 CORE = ("runner", "torch", "hydra-core", "omegaconf", "mlflow", "optuna", "scikit-learn")
 
 

@@ -69,13 +69,21 @@ def canonical(value: Any) -> Any:
 
 
 def data_files(value: Any) -> Iterator[str]:
-    """Every pattern under a key `files` in a config, and the weights of runs that it builds on."""
+    """Every pattern under a key `files` in a config, and the weights that it builds on."""
     if isinstance(value, Mapping):
         yield from value.get("files", [])
         runs = map(run_directory, built_on(value))
         yield from (str(run.absolute() / "checkpoint.pt") for run in runs if run)
+        yield from model_files(value)
         for item in value.values():
             yield from data_files(item)
+
+
+def model_files(part: Mapping[str, Any]) -> Iterator[str]:
+    """The files of a pretrained model, where a config names a folder that holds one."""
+    name = part.get("name")
+    if name and isinstance(name, str) and (Path(name) / "config.json").is_file():
+        yield from (str(f) for f in sorted(Path(name).absolute().iterdir()) if f.is_file())
 
 
 def built_on(part: Mapping[str, Any]) -> Iterator[str]:
@@ -109,7 +117,8 @@ def fingerprint(files: Iterable[str], data: Path, cache_file: Path | None = None
             stat = file.stat()
             key = f"{file.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
             if key not in known:
-                known[key] = hashlib.sha256(file.read_bytes()).hexdigest()
+                with file.open("rb") as content:
+                    known[key] = hashlib.file_digest(content, "sha256").hexdigest()
             found[name] = known[key]
     _write_cache(cache_file, known)
     return found

@@ -26,7 +26,7 @@ def token_logprobs(model: nn.Module, tokens: Tensor) -> Tensor:
     assert isinstance(head, nn.Linear)
     rows = max(1, MOST_SCORES // head.out_features)
     if targets.numel() <= rows:
-        scores = model(tokens[:, :-1])
+        scores = model(tokens[:, :-1]).float()
         return -F.cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none").view_as(
             targets
         )
@@ -39,4 +39,4 @@ def token_logprobs(model: nn.Module, tokens: Tensor) -> Tensor:
 
 
 def _logprobs(head: nn.Module, features: Tensor, targets: Tensor) -> Tensor:
-    return -F.cross_entropy(head(features), targets, reduction="none")
+    return -F.cross_entropy(head(features).float(), targets, reduction="none")

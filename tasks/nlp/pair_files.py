@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -15,14 +16,18 @@ from objectives.domains import Count, checked
 from objectives.errors import InputError
 from tasks.nlp.pairs import Pairs, PairSet
 from tasks.nlp.text import SPECIAL, UNKNOWN, tokenize, vocabulary
+from tasks.nlp.vocabularies import pretrained_pieces
 from tasks.origin import Origin
 
 END = len(SPECIAL)
 """The token behind every response, so that none is empty."""
 
 
+Split = Callable[[str], list[str]]
+
+
 class TextPair(NamedTuple):
-    """Words of a prompt and of its two responses."""
+    """Words or pieces of a prompt and of its two responses."""
 
     prompt: list[str]
     chosen: list[str]
@@ -37,8 +42,10 @@ def text_pairs(
     hub: str = "",
     max_length: Annotated[int, Gt(2)] = 128,
     min_count: Count = 2,
+    tokenizer: str | None = None,
+    revision: str | None = None,
 ) -> PairSet:
-    """Pairs from `train.jsonl[.gz]` and `test.jsonl[.gz]`, as word indices.
+    """Pairs from `train.jsonl[.gz]` and `test.jsonl[.gz]`, as indices of words or of pieces.
 
     What both texts of a pair begin with is the prompt. A response has at most half of
     `max_length` tokens; of a prompt that is too long for the rest the end is read. A tenth of the
@@ -51,6 +58,8 @@ def text_pairs(
         hub: The set's name on the Hugging Face hub, for where it is not there; "" for none.
         max_length: Tokens of a prompt and a response together.
         min_count: Times that a word has to stand in the training split to be known.
+        tokenizer: The pretrained model whose pieces are read; None reads words.
+        revision: Of that model, on the hub.
 
     Raises:
         InputError: The set is not there, or a line is no pair.
@@ -63,6 +72,14 @@ def text_pairs(
         hub=hub,
         instead="task=pairs",
     )
+    if tokenizer:
+        pieces = pretrained_pieces(tokenizer, revision)
+        parts = split_up(read_set(origin, data, pieces.split), origin)
+        train, val, test = (
+            encoded(parts[name], pieces.index, max_length, pieces.end)
+            for name in ("train", "val", "test")
+        )
+        return PairSet(train, val, test, pieces.size, end=pieces.end, tokenizer=tokenizer)
     splits = split_up(read_set(origin, data), origin)
     texts = [" ".join(chain(*pair)) for pair in splits["train"]]
     known = vocabulary(texts, min_count)
@@ -74,18 +91,19 @@ def text_pairs(
     return PairSet(train, val, test, num_tokens=len(words))
 
 
-def read_set(origin: Origin, data: str) -> dict[str, list[TextPair]]:
+def read_set(origin: Origin, data: str, split: Split = tokenize) -> dict[str, list[TextPair]]:
     """The pairs of each file or of each split of the hub, by its name."""
     folder = origin.own_files(data)
     if folder:
-        return {f.name.partition(".")[0]: read_pairs(f) for f in sorted(folder.glob(origin.files))}
+        files = sorted(folder.glob(origin.files))
+        return {f.name.partition(".")[0]: read_pairs(f, split) for f in files}
     return {
-        name: [pair_of(f"{origin.hub}, {name}", n, row) for n, row in enumerate(table)]
+        name: [pair_of(f"{origin.hub}, {name}", n, row, split) for n, row in enumerate(table)]
         for name, table in origin.splits(data).items()
     }
 
 
-def read_pairs(file: Path) -> list[TextPair]:
+def read_pairs(file: Path, split: Split = tokenize) -> list[TextPair]:
     """The pairs of a file.
 
     Raises:
@@ -99,11 +117,11 @@ def read_pairs(file: Path) -> list[TextPair]:
         raise InputError(
             f"{file} cannot be read as JSON objects, one a line: {error}. Put the file there whole."
         ) from None
-    return [pair_of(str(file), number, row) for number, row in rows]
+    return [pair_of(str(file), number, row, split) for number, row in rows]
 
 
-def pair_of(where: str, number: int, row: object) -> TextPair:
-    """A row's texts as words.
+def pair_of(where: str, number: int, row: object, split: Split) -> TextPair:
+    """A row's texts as words or pieces.
 
     Raises:
         InputError: It has no two texts, or both are the same.
@@ -113,7 +131,7 @@ def pair_of(where: str, number: int, row: object) -> TextPair:
         raise InputError(
             f"{where}, row {number}: expected two different texts, chosen and rejected."
         )
-    chosen, rejected = (tokenize(str(text)) for text in texts)
+    chosen, rejected = (split(str(text)) for text in texts)
     differ = (
         n for n, (one, other) in enumerate(zip(chosen, rejected, strict=False)) if one != other
     )
@@ -138,14 +156,16 @@ def split_up(found: dict[str, list[TextPair]], origin: Origin) -> dict[str, list
     return {"val": parts.pop(), "train": list(chain(*parts)), "test": test}
 
 
-def encoded(pairs: list[TextPair], index: dict[str, int], max_length: int) -> Pairs:
-    """Pairs as rows of `max_length` word indices, with masks that are true on responses."""
+def encoded(
+    pairs: list[TextPair], index: Mapping[str, int], max_length: int, end: int = END
+) -> Pairs:
+    """Pairs as rows of `max_length` indices, with masks that are true on responses."""
     longest = max_length // 2
     tokens = torch.zeros(2, len(pairs), max_length, dtype=torch.long)
     mask = torch.zeros(2, len(pairs), max_length, dtype=torch.bool)
     for row, pair in enumerate(pairs):
         for side, response in enumerate((pair.chosen, pair.rejected)):
-            written = [*(index.get(word, UNKNOWN) for word in response[: longest - 1]), END]
+            written = [*(index.get(word, UNKNOWN) for word in response[: longest - 1]), end]
             prompt = [index.get(word, UNKNOWN) for word in pair.prompt]
             prompt = prompt[max(0, len(prompt) + len(written) - max_length) :]
             stop = len(prompt) + len(written)

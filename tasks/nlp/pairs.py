@@ -36,6 +36,7 @@ class PairSet:
     Attributes:
         judge: Who can judge other responses to their prompts too; None where nobody can.
         end: The token that ends a response; None where all are of one length.
+        tokenizer: The pretrained model whose tokens these are; "" where they are no such.
     """
 
     train: Pairs
@@ -44,6 +45,7 @@ class PairSet:
     num_tokens: int
     judge: Judge | None = None
     end: int | None = None
+    tokenizer: str = ""
 
     def to(self, device: torch.device) -> "PairSet":
         train, val, test = (split.to(device) for split in (self.train, self.val, self.test))

@@ -1,6 +1,5 @@
 """Learning from preference pairs: a policy and its frozen reference, or a reward model."""
 
-import copy
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from objectives.records import Demonstration, JudgedPreference, Preference, Reco
 from tasks.nlp.judges import Judge
 from tasks.nlp.logprobs import token_logprobs
 from tasks.nlp.pairs import Pairs, PairSet, given
+from tasks.nlp.reference import reference_of
 from tasks.protocol import Batch, Monitor, Protocol
 from tasks.sampling import MakeSampler, Shuffled
 
@@ -60,6 +60,7 @@ class PairProtocol(Protocol):
             "context": data.train.chosen.shape[1],
             "num_outputs": self.num_outputs or data.num_tokens,
             "causal": True,
+            "tokenizer": data.tokenizer,
             "num_examples": len(data.train),
         }
 
@@ -126,7 +127,7 @@ class PairedResponses(PairProtocol):
     monitor = Monitor("ranking_accuracy", maximize=True)
 
     def prepare(self, model: nn.Module) -> None:
-        self.reference = copy.deepcopy(model).requires_grad_(False).eval()
+        self.reference = reference_of(model)
 
     def __call__(self, model: nn.Module, batch: PairBatch) -> Preference:
         return Preference(**self._columns(model, batch))

@@ -1,6 +1,5 @@
 """Rounds of a policy's own responses, several to a prompt, each with a reward."""
 
-import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from objectives.records import BaselinedResponses, Record, Responses
 from tasks.nlp.logprobs import token_logprobs
 from tasks.nlp.pairs import PairSet, given
 from tasks.nlp.preference import PairProtocol
+from tasks.nlp.reference import reference_of
 from tasks.protocol import Batch, Monitor
 from tasks.sampling import epoch_order, generator_of, index_batches
 
@@ -90,7 +90,7 @@ class RewardedResponses(PairProtocol):
         self.facts = {**self.facts, "num_examples": self.prompts * group_size}
 
     def prepare(self, model: nn.Module) -> None:
-        self.reference = copy.deepcopy(model).requires_grad_(False).eval()
+        self.reference = reference_of(model)
 
     def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[ResponseBatch]:
         if start == 0:

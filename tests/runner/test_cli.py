@@ -294,7 +294,7 @@ def test_lists_and_shows(command):
         "tau * log mean_j",
         "real > 0",
         "[0.05, 5]",
-        "cifar100, diabetes_stages, digits",
+        "diabetes_stages, digits",
         "2112.14869",
     ):
         assert part in shown

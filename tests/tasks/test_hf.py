@@ -1,0 +1,163 @@
+"""Language models in the hub's format: a tiny random one, saved and read as any other."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from objectives.errors import InputError
+from runner.identity import data_files, fingerprint
+from tasks.models.hf import hf
+from tasks.nlp import logprobs
+from tasks.nlp.logprobs import token_logprobs
+from tasks.nlp.pair_files import text_pairs
+from tasks.nlp.sampling import sampled
+
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("peft")
+
+TEXT = "\n\nHuman: may I ask number {}?\n\nAssistant:"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder that holds pairs and a model in the hub's format."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    where = tmp_path_factory.mktemp("data")
+    prompts = [TEXT.format(number) for number in range(60)]
+    rows = [{"chosen": p + " Yes, of course.", "rejected": p + " Certainly not"} for p in prompts]
+    (where / "hh-rlhf" / "harmless-base").mkdir(parents=True)
+    file = where / "hh-rlhf" / "harmless-base" / "train.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pieces = Tokenizer(models.BPE())
+    pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    pieces.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<end>"], initial_alphabet=alphabet, show_progress=False
+    )
+    pieces.train_from_iterator([text for row in rows for text in row.values()], trainer)
+    own = transformers.PreTrainedTokenizerFast(tokenizer_object=pieces, eos_token="<end>")
+    own.save_pretrained(where / "model")
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=len(own),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(where / "model")
+    return where
+
+
+def made(folder: Path, **settings: Any) -> Any:
+    name = str(folder / "model")
+    size = settings.pop("num_tokens", 300)
+    return hf(size, settings.pop("context", 32), size, True, name, name=name, **settings).eval()
+
+
+def small(folder: Path, *more: str) -> tuple[str, ...]:
+    return (
+        "hh_rlhf",
+        "model=hf",
+        f"model.name={folder}/model",
+        f"data={folder}",
+        "task.data.max_length=48",
+        *more,
+    )
+
+
+def tokens_of(rows: int, time: int) -> torch.Tensor:
+    return torch.randint(300, (rows, time), generator=torch.Generator().manual_seed(1))
+
+
+def test_logprobs_are_the_plain_ones(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokens = made(folder), tokens_of(3, 9)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder / "model").eval()
+    plain = theirs(tokens).logits[:, :-1].log_softmax(-1).gather(2, tokens[:, 1:, None])[..., 0]
+    torch.testing.assert_close(token_logprobs(model, tokens), plain, rtol=0, atol=1e-6)
+    monkeypatch.setattr(logprobs, "MOST_SCORES", 1500)  # in parts
+    torch.testing.assert_close(token_logprobs(model, tokens), plain, rtol=0, atol=1e-6)
+
+
+def test_padding_on_the_right_changes_nothing(folder: Path) -> None:
+    model, tokens = made(folder), tokens_of(2, 9)
+    padded = tokens.clone()
+    padded[0, 5:] = 0
+    alone = token_logprobs(model, tokens[:1, :5])
+    torch.testing.assert_close(token_logprobs(model, padded)[:1, :4], alone)
+
+
+def test_samples_are_the_same_with_and_without_a_cache(folder: Path) -> None:
+    model, prompts = made(folder), tokens_of(3, 4)
+    tokens = prompts
+    for _ in range(6):
+        tokens = torch.cat([tokens, model(tokens)[:, -1].argmax(-1, keepdim=True)], dim=1)
+    assert torch.equal(sampled(model, prompts, 6, None, temperature=0), tokens)
+
+
+def test_an_adapter_learns_alone_and_the_reference_is_the_base(built: Any, folder: Path) -> None:
+    words = small(folder, "model.lora_rank=4", "initial=null", "lr=0.1")
+    learner = built(*words, "objective=dpo").learner
+    policy, reference = learner.model, learner.protocol.reference
+    base, tokens = made(folder, context=48), tokens_of(2, 9)
+    torch.testing.assert_close(policy(tokens), base(tokens))  # an adapter is zero at first
+    learner.backward(next(learner.protocol.batches(policy, 0, 0)))
+    learned = {name for name, p in policy.named_parameters() if p.grad is not None}
+    assert learned == policy.kept
+    assert all("lora" in name for name in learned)
+    learner.step()
+    learner.backward(next(learner.protocol.batches(policy, 0, 1)))
+    learner.step()
+    assert not torch.allclose(policy(tokens), base(tokens))
+    torch.testing.assert_close(reference(tokens), base(tokens))
+    assert reference.head.weight is policy.head.weight  # no second copy
+    assert policy.state_dict().keys() == learned
+    other = made(folder, context=48, lora_rank=4)
+    other.load_state_dict(policy.state_dict())
+    torch.testing.assert_close(other(tokens), policy.eval()(tokens))
+
+
+@pytest.mark.parametrize("objective", ["sft", "dpo", "bradley_terry"])
+def test_a_step_in_bfloat16(built: Any, folder: Path, objective: str) -> None:
+    words = small(folder, "model.dtype=bfloat16", "model.lora_rank=2", "initial=null")
+    learner = built(*words, f"objective={objective}").learner
+    assert learner.model.body.embed_tokens.weight.dtype == torch.bfloat16
+    shown = learner.backward(next(learner.protocol.batches(learner.model, 0, 0)))
+    learner.step()
+    assert shown["loss"].isfinite()
+
+
+def test_pieces_are_the_tokenizers(folder: Path) -> None:
+    name = str(folder / "model")
+    data = text_pairs(str(folder), "hh-rlhf/harmless-base", max_length=48, tokenizer=name)
+    own = transformers.AutoTokenizer.from_pretrained(name)
+    row, mask = data.train.chosen[0], data.train.chosen_mask[0]
+    assert own.decode(row[mask]) == " Yes, of course.<end>"
+    assert own.decode(row[: int(mask.int().argmax())]).startswith("\n\nHuman: may I ask number ")
+    assert (data.num_tokens, data.end) == (len(own), own.eos_token_id)
+
+
+def test_the_models_files_are_of_a_runs_identity(folder: Path) -> None:
+    files = [*data_files({"model": {"name": str(folder / "model")}})]
+    before = fingerprint(files, folder)
+    assert any(name.endswith("model.safetensors") for name in before)
+    assert not [*data_files({"model": {"name": "nobody/nothing"}})]
+
+
+def test_bad_input(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="this task's tokens are not those of"):
+        hf(16, 12, 16, True, name=str(folder / "model"))  # task=pairs, of numbers
+    with pytest.raises(InputError, match=r"model=hf needs model\.name=PATH"):
+        hf(16, 12, 16, True, name="")
+    with pytest.raises(InputError, match=r"reads 64 tokens, the task's texts have 80"):
+        made(folder, context=80)
+    with pytest.raises(InputError, match="has 300 tokens, its tokenizer 301"):
+        made(folder, num_tokens=301)
+    with pytest.raises(InputError, match="is no model in the hub's format"):
+        hf(8, 8, 8, True, str(tmp_path), name=str(tmp_path))
