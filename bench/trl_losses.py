@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from objectives.records import Preference, Responses, Rewards
 from objectives.verifiable import SMALL
@@ -30,6 +30,12 @@ class Side(NamedTuple):
     leaves: list[Tensor]
 
 
+class Untrained(nn.Module):
+    """A model that is only asked what it is."""
+
+    is_gradient_checkpointing = False
+
+
 def trainer(**own: Any) -> Any:
     """What the trainers' methods ask for."""
     from accelerate import Accelerator
@@ -42,7 +48,7 @@ def trainer(**own: Any) -> Any:
             delta=None,
             center_rewards_coefficient=None,
         ),
-        "model": SimpleNamespace(training=True, is_gradient_checkpointing=False),
+        "model": Untrained(),
         "aux_loss_enabled": False,
         "_metrics": {"train": defaultdict(list)},
         "_total_train_tokens": 0,
