@@ -19,6 +19,7 @@ measures the KL, that a run shows; kornia's focal_loss keeps no log-probabilitie
 DPOTrainer's time and memory, most is what it notes down.
 """
 
+import ctypes
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ from objectives.objective import bind, check
 
 SMALL, ROUNDS, ROUND_SECONDS = 16, 25, 0.05
 LIMIT, CLOSE = 1.05, 1e-5
+M_MMAP_THRESHOLD, MMAPPED = -3, 2**16
+"""Where memory is measured, each tensor gets pages of its own: a heap's holes are left to chance."""
 
 
 def sides(case: Case, size: int) -> dict[str, Side]:
@@ -123,6 +126,7 @@ def duration(side: Side) -> float:
 def warm(name: str, whose: str) -> Callable[[], Tensor]:
     """A pass of a full batch, after one of a small one."""
     torch.set_num_threads(1)
+    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MMAPPED)
     a_pass(sides(CASES[name], SMALL)[whose])
     side = sides(CASES[name], CASES[name].size)[whose]
     return partial(a_pass, side)
