@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.models.transformer import Block, Transformer
-from tasks.nlp.pairs import PairSet, prompt_length
+from tasks.nlp.pairs import PairSet
 from tasks.nlp.puzzles import ALPHABET, END, PAD, Verifier, text
 
 SPECIAL = {PAD: "<pad>", END: "<end>"}
@@ -34,7 +34,7 @@ def grpo_trainer(
     logging.disable_progress_bar()
     gpt2(model).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
-    start = prompt_length(data.train)
+    start = int(data.train.chosen_mask[0].int().argmax())
     prompts = [{"prompt": text(row[:start])} for row in data.train.chosen.tolist()]
     config = GRPOConfig(
         str(folder), use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none",

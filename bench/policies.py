@@ -29,6 +29,7 @@ from bench.grpo_trainer import grpo_trainer
 from bench.measure import Row, Spread, interleaved, left_out, ratios
 from runner.build import Experiment, build
 from runner.catalogue import CONF
+from tasks.nlp import pairs
 from tasks.nlp.logprobs import token_logprobs
 
 STEPS, WARMUPS, ROUNDS = 16, 2, 30
@@ -74,8 +75,7 @@ class Ours:
 
     def __init__(self) -> None:
         self.experiment, self.watch, self.epoch = experiment(), Stopwatch(), 0
-        protocol: Any = self.experiment.learner.protocol
-        protocol._responses = self.watch.around(protocol._responses)
+        pairs.sampled = self.watch.around(pairs.sampled)
 
     def step(self) -> Step:
         learner = self.experiment.learner

@@ -12,6 +12,9 @@ A part has at least half as many, which the C library gives back to the system w
 smaller ones pile up on its heap.
 """
 
+MOST_PLACES = 2**16
+"""Tokens read at once where no gradient is needed."""
+
 
 def token_logprobs(model: nn.Module, tokens: Tensor) -> Tensor:
     """Log-probability of each token given those before it: [batch, time - 1], in nats.
@@ -36,6 +39,13 @@ def token_logprobs(model: nn.Module, tokens: Tensor) -> Tensor:
         for part in zip(features.split(rows), targets.flatten().split(rows), strict=True)
     ]
     return torch.cat(parts).view_as(targets)
+
+
+@torch.no_grad()
+def logprobs_of(model: nn.Module, tokens: Tensor) -> Tensor:
+    """As `token_logprobs`, without a gradient and for any number of rows: some at a time."""
+    rows = max(1, MOST_PLACES // tokens.shape[1])
+    return torch.cat([token_logprobs(model, part) for part in tokens.split(rows)])
 
 
 def _logprobs(head: nn.Module, features: Tensor, targets: Tensor) -> Tensor:

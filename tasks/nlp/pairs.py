@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
 from objectives.domains import Share, checked
+from tasks.models.transformer import PADDING
 from tasks.nlp.judges import Judge, KnownReward
-from tasks.nlp.sampling import sampled, written
+from tasks.nlp.sampling import OPEN, opened, sampled, written
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,13 @@ class Pairs:
 
     def to(self, device: torch.device) -> "Pairs":
         return Pairs(*(column.to(device) for column in vars(self).values()))
+
+
+class Written(NamedTuple):
+    """Prompts with a response: tokens [batch, time], a mask that is true on the response."""
+
+    tokens: Tensor
+    mask: Tensor
 
 
 @dataclass(frozen=True)
@@ -52,42 +60,28 @@ class PairSet:
         judge = self.judge and self.judge.to(device)
         return replace(self, train=train, val=val, test=test, judge=judge)
 
-    @property
-    def start(self) -> int:
-        """The place of a response's first token."""
-        return prompt_length(self.train)
-
-    def written(self, tokens: Tensor) -> Tensor:
-        """True on the tokens of the responses: [batch, time]."""
-        return written(tokens, self.start, self.end)
-
     @torch.no_grad()
     def responses(
         self, model: nn.Module, prompts: Tensor, generator: torch.Generator | None, **how: float
-    ) -> Tensor:
-        """A model's own responses to prompts, with padding after what ends them: [batch, time].
+    ) -> Written:
+        """A model's own responses to prompts, with padding after what ends them.
 
         Args:
             model: Says what follows.
-            prompts: Tokens [batch, time].
+            prompts: Tokens, `OPEN` where it may write: [batch, time].
             generator: On the prompts' device; None where the likeliest are asked for.
             **how: Settings of `sampled`.
         """
-        mode, length = model.training, self.train.chosen.shape[1] - self.start
-        tokens = sampled(model.eval(), prompts, length, generator, **how)
+        mode = model.training
+        tokens = sampled(model.eval(), prompts, generator, end=self.end, **how)
         model.train(mode)
-        kept = torch.arange(tokens.shape[1], device=tokens.device) < self.start
-        return tokens * (self.written(tokens) | kept)
-
-
-def prompt_length(pairs: Pairs) -> int:
-    """Tokens in front of the first that is of a response."""
-    return int(pairs.chosen_mask.any(dim=0).int().argmax())
+        mask = written(tokens, prompts, self.end)
+        return Written(tokens.masked_fill((prompts == OPEN) & ~mask, PADDING), mask)
 
 
 def given(pairs: Pairs) -> Tensor:
-    """The prompts: tokens [n, time]."""
-    return pairs.chosen[:, : prompt_length(pairs)]
+    """The prompts: tokens, `OPEN` behind them: [n, time]."""
+    return opened(pairs.chosen, pairs.chosen_mask)
 
 
 @cache

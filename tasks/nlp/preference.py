@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from objectives.records import Demonstration, JudgedPreference, Preference, Record, Rewards
 from tasks.nlp.judges import Judge
-from tasks.nlp.logprobs import token_logprobs
+from tasks.nlp.logprobs import logprobs_of, token_logprobs
 from tasks.nlp.pairs import Pairs, PairSet, given
 from tasks.nlp.reference import reference_of
 from tasks.protocol import Batch, Monitor, Protocol
@@ -87,10 +87,7 @@ class PairProtocol(Protocol):
         draw = torch.Generator(self.device).manual_seed(0)
         samples = self.data.responses(model, prompts, draw)
         likeliest = self.data.responses(model, prompts, None, temperature=0)
-        return {
-            "reward": judge.reward(samples, self.data.written(samples)).mean(),
-            **judge.shown(likeliest, self.data.written(likeliest)),
-        }
+        return {"reward": judge.reward(*samples).mean(), **judge.shown(*likeliest)}
 
     def _batch(self, pairs: Pairs, index: Tensor) -> PairBatch:
         return PairBatch(
@@ -135,11 +132,11 @@ class PairedResponses(PairProtocol):
     def judged(self, model: nn.Module, pairs: Pairs, judge: Judge) -> dict[str, Tensor]:
         prompts, draw = given(pairs), torch.Generator(self.device).manual_seed(0)
         own, others = (self.data.responses(m, prompts, draw) for m in (model, self.reference))
-        mask, theirs = self.data.written(own), self.data.written(others)
-        ratios = token_logprobs(model, own) - token_logprobs(self.reference, own)
+        ratios = logprobs_of(model, own.tokens) - logprobs_of(self.reference, own.tokens)
+        wins = judge.preference(own.tokens, others.tokens, own.mask | others.mask)
         return {
-            "kl": ratios.masked_fill(~mask[:, 1:], 0).sum(dim=1).mean(),
-            "win_rate": judge.preference(own, others, mask | theirs).mean(),
+            "kl": ratios.masked_fill(~own.mask[:, 1:], 0).sum(dim=1).mean(),
+            "win_rate": wins.mean(),
             **super().judged(model, pairs, judge),
         }
 

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from objectives.domains import Count, Share, checked
 from objectives.errors import InputError
 from objectives.records import BaselinedResponses, Record, Responses
-from tasks.nlp.logprobs import token_logprobs
+from tasks.nlp.logprobs import logprobs_of, token_logprobs
 from tasks.nlp.pairs import PairSet, given
 from tasks.nlp.preference import PairProtocol
 from tasks.nlp.reference import reference_of
+from tasks.nlp.sampling import opened
 from tasks.protocol import Batch, Monitor
 from tasks.sampling import epoch_order, generator_of, index_batches
 
@@ -114,12 +115,11 @@ class RewardedResponses(PairProtocol):
         likeliest = self.data.responses(model, given(pairs), None, temperature=0)
         generator = torch.Generator(self.device).manual_seed(0)
         prompts = given(pairs).repeat_interleave(ATTEMPTS, dim=0)
-        tokens = self.data.responses(model, prompts, generator, **self.how)
-        mask = self.data.written(tokens)
+        tokens, mask = self.data.responses(model, prompts, generator, **self.how)
         rewards, said = judge.reward(tokens, mask), mask[:, 1:]
-        logprobs, others = (token_logprobs(m, tokens) for m in (model, self.reference))
+        logprobs, others = (logprobs_of(m, tokens) for m in (model, self.reference))
         found = {
-            **judge.shown(likeliest, self.data.written(likeliest)),
+            **judge.shown(*likeliest),
             "reward": rewards.mean(),
             f"best_of_{OF}": best_of(rewards.view(-1, ATTEMPTS), OF).mean(),
             "kl": (logprobs - others).masked_fill(~said, 0).sum(dim=1).mean(),
@@ -152,13 +152,12 @@ class RewardedResponses(PairProtocol):
         generator.manual_seed(generator_of(self.seed, epoch).initial_seed())
         some = epoch_order(len(pairs), self.seed, epoch)[: self.prompts].to(self.device)
         prompts = given(pairs)[some].repeat_interleave(self.group_size, dim=0)
-        tokens = self.data.responses(model, prompts, generator, **self.how)
-        mask = self.data.written(tokens)
+        tokens, mask = self.data.responses(model, prompts, generator, **self.how)
         group = torch.arange(self.prompts, device=self.device)
         return ResponseBatch(
             tokens,
             mask,
-            token_logprobs(model, tokens),
+            logprobs_of(model, tokens),
             judge.reward(tokens, mask),
             group.repeat_interleave(self.group_size),
             torch.arange(len(tokens), device=self.device),
@@ -185,10 +184,9 @@ class BaselinedByGreedy(RewardedResponses):
 
     def __call__(self, model: nn.Module, batch: ResponseBatch) -> BaselinedResponses:
         assert self.data.judge is not None
-        likeliest = self.data.responses(
-            model, batch.tokens[:, : self.data.start], None, temperature=0
-        )
-        rewards = self.data.judge.reward(likeliest, self.data.written(likeliest))
+        prompts = opened(batch.tokens, batch.mask)
+        likeliest = self.data.responses(model, prompts, None, temperature=0)
+        rewards = self.data.judge.reward(*likeliest)
         return BaselinedResponses(**self._columns(model, batch), greedy_rewards=rewards)
 
 

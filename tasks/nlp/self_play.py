@@ -12,7 +12,7 @@ from objectives.domains import Count, checked
 from objectives.errors import InputError
 from objectives.records import Preference, Record, SelfPlay
 from tasks.nlp.judges import WinMatrix
-from tasks.nlp.logprobs import token_logprobs
+from tasks.nlp.logprobs import logprobs_of
 from tasks.nlp.pairs import Pairs, PairSet, given
 from tasks.nlp.preference import PairBatch, PairedResponses
 from tasks.protocol import Monitor
@@ -104,16 +104,17 @@ class OwnResponses(PairedResponses):
         generator = torch.Generator(self.device)
         generator.manual_seed(generator_of(self.seed, epoch).initial_seed())
         first, second = (self.data.responses(model, given(pairs), generator) for _ in range(2))
-        odds = judge.preference(first, second, self.data.written(first) | self.data.written(second))
+        odds = judge.preference(first.tokens, second.tokens, first.mask | second.mask)
         won = torch.rand(len(odds), 1, generator=generator, device=self.device) < odds[:, None]
-        chosen, rejected = first.where(won, second), second.where(won, first)
+        chosen, chosen_mask = (a.where(won, b) for a, b in zip(first, second, strict=True))
+        rejected, rejected_mask = (b.where(won, a) for a, b in zip(first, second, strict=True))
         return Round(
             chosen,
             rejected,
-            self.data.written(chosen),
-            self.data.written(rejected),
-            token_logprobs(model, chosen),
-            token_logprobs(model, rejected),
+            chosen_mask,
+            rejected_mask,
+            logprobs_of(model, chosen),
+            logprobs_of(model, rejected),
         )
 
 

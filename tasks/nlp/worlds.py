@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from objectives.domains import Count, Share, checked
 from tasks.nlp.judges import Judge
-from tasks.nlp.pairs import Pairs, PairSet
+from tasks.nlp.pairs import Pairs, PairSet, Written
 from tasks.nlp.sampling import drawn
 
 STEPS = {"^": (-1, 0), "v": (1, 0), "<": (0, -1), ">": (0, 1)}
@@ -26,6 +26,9 @@ WALKS = 8
 """Times that each training prompt is there, each with other episodes."""
 
 SEED = 0
+
+START = 2
+"""Tokens of a prompt: the goal, and the room where an episode starts."""
 
 Rooms = Annotated[int, Interval(ge=2, le=7)]
 """A letter for each."""
@@ -63,22 +66,17 @@ class House(Judge):
 class Quests(PairSet):
     """Prompts to go somewhere, each with the way of a guide and with that of a stranger."""
 
-    def written(self, tokens: Tensor) -> Tensor:
-        """True on what the policy wrote, until it arrived: [batch, time]."""
-        places = torch.arange(tokens.shape[1], device=tokens.device)
-        arrived = arrivals(tokens).cumsum(dim=1) > 0
-        return (places >= self.start) & (places % 2 == 0) & ~arrived
-
     @torch.no_grad()
     def responses(
         self, model: nn.Module, prompts: Tensor, generator: torch.Generator | None, **how: float
-    ) -> Tensor:
+    ) -> Written:
         """Episodes, the model's words and the house's in turns, with padding behind the goal."""
         assert isinstance(self.judge, House)
         how, mode = {"temperature": 1.0, "top_p": 1.0} | how, model.training
         past: list[list[Tensor]] = []
-        tokens, scores = prompts, model.eval().following(prompts, past)  # type: ignore[operator]
-        while tokens.shape[1] < self.train.chosen.shape[1]:
+        tokens = prompts[:, :START]
+        scores = model.eval().following(tokens, past)  # type: ignore[operator]
+        while tokens.shape[1] < prompts.shape[1]:
             word = drawn(scores.float(), generator, **how)
             room = self.judge.leads[word, tokens[:, -1:]]
             model.following(word, past)  # type: ignore[operator]
@@ -86,7 +84,14 @@ class Quests(PairSet):
             tokens = torch.cat([tokens, word, room], dim=1)
         model.train(mode)
         came = arrivals(tokens).int()
-        return tokens * (came.cumsum(dim=1) - came == 0)
+        return Written(tokens * (came.cumsum(dim=1) - came == 0), words(tokens))
+
+
+def words(tokens: Tensor) -> Tensor:
+    """True on what the policy wrote, until it arrived: [batch, time]."""
+    places = torch.arange(tokens.shape[1], device=tokens.device)
+    arrived = arrivals(tokens).cumsum(dim=1) > 0
+    return (places >= START) & (places % 2 == 0) & ~arrived
 
 
 def arrivals(tokens: Tensor) -> Tensor:

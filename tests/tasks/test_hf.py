@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from objectives.errors import InputError
 from runner.identity import data_files, fingerprint
@@ -13,7 +14,7 @@ from tasks.models.hf import hf
 from tasks.nlp import logprobs
 from tasks.nlp.logprobs import token_logprobs
 from tasks.nlp.pair_files import text_pairs
-from tasks.nlp.sampling import sampled
+from tasks.nlp.sampling import OPEN, sampled
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("peft")
@@ -98,7 +99,9 @@ def test_samples_are_the_same_with_and_without_a_cache(folder: Path) -> None:
     tokens = prompts
     for _ in range(6):
         tokens = torch.cat([tokens, model(tokens)[:, -1].argmax(-1, keepdim=True)], dim=1)
-    assert torch.equal(sampled(model, prompts, 6, None, temperature=0), tokens)
+    assert torch.equal(
+        sampled(model, F.pad(prompts, (0, 6), value=OPEN), None, temperature=0), tokens
+    )
 
 
 def test_an_adapter_learns_alone_and_the_reference_is_the_base(built: Any, folder: Path) -> None:

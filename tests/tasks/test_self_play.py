@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from objectives.errors import InputError
 from tasks.models.table import Table
@@ -14,7 +15,7 @@ from tasks.nlp.games import rock_paper_scissors
 from tasks.nlp.judges import KnownReward
 from tasks.nlp.logprobs import token_logprobs
 from tasks.nlp.pairs import synthetic_pairs
-from tasks.nlp.sampling import sampled
+from tasks.nlp.sampling import OPEN, sampled
 from tasks.nlp.self_play import OwnResponses, duality_gap
 
 Built = Callable[..., Any]
@@ -28,13 +29,14 @@ def test_responses_are_drawn_as_the_model_says() -> None:
         model.head.weight.copy_(torch.tensor([[0.2, 1.0, 0.0], [0.5, 0.0, 0.0], [0.3, 0.0, 1.0]]))
         model.head.weight.clamp_(min=1e-30).log_()  # column a: the probabilities after token a
     prompts = torch.zeros(4000, 2, dtype=torch.long)
-    tokens = sampled(model, prompts, 2, torch.Generator().manual_seed(0))
+    asked = F.pad(prompts, (0, 2), value=OPEN)
+    tokens = sampled(model, asked, torch.Generator().manual_seed(0))
     assert torch.equal(tokens[:, :2], prompts)
     shares = tokens[:, 2].bincount(minlength=3) / 4000
     torch.testing.assert_close(shares, torch.tensor([0.2, 0.5, 0.3]), atol=0.03, rtol=0)
     assert (tokens[tokens[:, 2] == 1, 3] == 0).all()  # and from there on what was drawn is read
     assert (tokens[tokens[:, 2] == 2, 3] == 2).all()
-    again = sampled(model, prompts, 2, torch.Generator().manual_seed(0))
+    again = sampled(model, asked, torch.Generator().manual_seed(0))
     assert torch.equal(again, tokens)
 
 

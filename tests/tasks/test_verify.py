@@ -5,15 +5,17 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from objectives.errors import InputError
 from tasks.models.table import Table
 from tasks.models.transformer import Transformer
+from tasks.nlp import sampling
 from tasks.nlp.logprobs import token_logprobs
-from tasks.nlp.pairs import prompt_length
+from tasks.nlp.pairs import given
 from tasks.nlp.puzzles import ALPHABET, END, addition, brackets, puzzles, sorting, text
 from tasks.nlp.rounds import best_of
-from tasks.nlp.sampling import nucleus, sampled, written
+from tasks.nlp.sampling import OPEN, nucleus, opened, sampled, written
 
 PUZZLES = {"addition": addition, "sorting": sorting, "brackets": brackets}
 
@@ -34,26 +36,24 @@ def test_answers_by_hand(name: str, prompt: str, answer: str) -> None:
 @pytest.mark.parametrize("name", PUZZLES)
 def test_the_right_answer_is_worth_one_and_anything_else_nothing(name: str) -> None:
     data = puzzles(PUZZLES[name], difficulty=3)
-    start, judge = prompt_length(data.train), data.judge
+    prompts, judge = given(data.test), data.judge
     for pairs in (data.train, data.val, data.test):
         assert (judge.reward(pairs.chosen, pairs.chosen_mask) == 1).all()
         assert (judge.reward(pairs.rejected, pairs.rejected_mask) == 0).all()
     unended = data.test.chosen.where(data.test.chosen != END, 0)
-    assert (judge.reward(unended, written(unended, start, END)) == 0).all()
+    assert (judge.reward(unended, written(unended, prompts, END)) == 0).all()
     more = data.test.chosen.clone()
-    more[:, start:][data.test.chosen[:, start:] == 0] = 5  # after the end nothing counts
-    assert (judge.reward(more, written(more, start, END)) == 1).all()
+    more[(prompts == OPEN) & (more == 0)] = 5  # after the end nothing counts
+    assert (judge.reward(more, written(more, prompts, END)) == 1).all()
     assert judge.preference(data.test.chosen, data.test.rejected, data.test.chosen_mask).min() == 1
 
 
 def test_no_prompt_is_in_two_splits_and_harder_ones_are_longer() -> None:
     easy, hard = (puzzles(addition, difficulty=digits) for digits in (1, 3))
-    start = prompt_length(easy.train)
-    rows = [
-        tuple(row[:start].tolist()) for s in (easy.train, easy.val, easy.test) for row in s.chosen
-    ]
+    rows = [tuple(row.tolist()) for s in (easy.train, easy.val, easy.test) for row in given(s)]
     assert len(set(rows)) == len(rows) == 100
-    assert prompt_length(hard.train) == start + 4
+    short, long = ((given(data.train)[0] != OPEN).sum() for data in (easy, hard))
+    assert long == short + 4
     assert text(hard.train.chosen[0].tolist()).count("+") == 1
     assert hard.num_tokens == len(set(ALPHABET))
 
@@ -83,19 +83,52 @@ def plainly(language: Transformer, prompts: Tensor, length: int) -> Tensor:
     return tokens
 
 
+def greedily(language: Transformer, prompts: Tensor) -> tuple[Tensor, Tensor]:
+    """The likeliest responses to prompts of one length, and where they are."""
+    start = int((prompts[0] != OPEN).sum())
+    tokens = plainly(language, prompts[:, :start], prompts.shape[1] - start)
+    return tokens, written(tokens, prompts, END)
+
+
 def test_greedy_sampling_is_the_likeliest_token_again_and_again() -> None:
     language, prompts = model(), torch.randint(11, (5, 3))
-    greedy = sampled(language, prompts, 6, None, temperature=0)
+    asked = F.pad(prompts, (0, 6), value=OPEN)
+    greedy = sampled(language, asked, None, temperature=0)
     assert torch.equal(greedy, plainly(language, prompts, 6))
-    nearly = sampled(language, prompts, 6, torch.Generator().manual_seed(0), temperature=1e-4)
+    nearly = sampled(language, asked, torch.Generator().manual_seed(0), temperature=1e-4)
     assert torch.equal(nearly, greedy)
-    assert torch.equal(sampled(language, prompts, 6, torch.Generator(), top_p=1e-6), greedy)
+    assert torch.equal(sampled(language, asked, torch.Generator(), top_p=1e-6), greedy)
+
+
+def test_prompts_of_any_length_are_answered_as_if_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    language, lengths = model(), (2, 7, 4, 11, 12, 4)
+    prompts = torch.full((len(lengths), 12), OPEN)
+    for row, length in zip(prompts, lengths, strict=True):
+        row[:length] = torch.randint(1, 11, (length,))
+    rows = zip(prompts[:, None], lengths, strict=True)
+    alone = [plainly(language, row[:, :n], 12 - n) for row, n in rows]
+    found = sampled(language, prompts, None, temperature=0)
+    assert torch.equal(found, torch.cat(alone))
+    assert torch.equal(opened(found, prompts == OPEN), prompts)
+    monkeypatch.setattr(sampling, "AT_ONCE", 24)  # two rows
+    assert torch.equal(sampled(language, prompts, None, temperature=0), found)
+
+
+def test_nothing_is_written_when_all_have_ended() -> None:
+    table = Table(4, 4)
+    with torch.no_grad():
+        table.head.weight.zero_()[[2, END, 3, 3], [0, 2, END, 3]] = 9.0  # 0, 2, END, 3, 3 ...
+    asked = torch.tensor([[0] + [OPEN] * 6, [0, 0, 2] + [OPEN] * 4])
+    tokens = sampled(table, asked, None, end=END, temperature=0)
+    assert tokens.tolist() == [[0, 2, END, 3, 0, 0, 0], [0, 0, 2, END, 0, 0, 0]]
+    assert sampled(table, asked, None, temperature=0)[0].tolist() == [0, 2, END, 3, 3, 3, 3]
 
 
 def test_samples_have_the_models_probabilities() -> None:
     table = Table(4, 4)
     prompts = torch.zeros(20_000, 1, dtype=torch.long)
-    tokens = sampled(table, prompts, 1, torch.Generator().manual_seed(0), temperature=2.0)
+    asked = F.pad(prompts, (0, 1), value=OPEN)
+    tokens = sampled(table, asked, torch.Generator().manual_seed(0), temperature=2.0)
     expected = (table(prompts[:1])[0, -1] / 2).softmax(-1) * len(prompts)
     counts = tokens[:, 1].bincount(minlength=4)
     statistic = ((counts - expected) ** 2 / expected).sum().item()
@@ -113,8 +146,10 @@ def test_the_nucleus_is_the_fewest_that_reach_its_share() -> None:
 def test_a_response_is_written_up_to_its_end() -> None:
     tokens = torch.tensor([[END, 5, END, 7], [END, 5, 6, 7], [5, END, END, END]])
     expected = [[False, True, True, False], [False, True, True, True], [False, True, False, False]]
-    assert written(tokens, 1, END).tolist() == expected
-    assert written(tokens, 1, None).sum() == 9
+    prompts = opened(tokens, torch.tensor([False, True, False, False]).expand(3, 4))
+    assert prompts.tolist() == [[END] + [OPEN] * 3, [END] + [OPEN] * 3, [5] + [OPEN] * 3]
+    assert written(tokens, prompts, END).tolist() == expected
+    assert written(tokens, prompts, None).sum() == 9
 
 
 def test_the_best_of_some() -> None:
@@ -129,7 +164,7 @@ def test_a_round_is_of_whole_groups_of_the_policys_own(built) -> None:
     protocol, policy = learner.protocol, learner.model
     batches = list(protocol.batches(policy, 0, 0))
     assert [len(batch) for batch in batches] == [16, 16]
-    start = prompt_length(protocol.data.train)
+    start = int((given(protocol.data.train)[0] != OPEN).sum())
     for batch in batches:
         assert batch.group.bincount()[batch.group.unique()].tolist() == [4] * 4
         for number in batch.group.unique():
@@ -150,9 +185,8 @@ def test_the_baseline_is_the_likeliest_responses_reward(built) -> None:
     protocol, policy = learner.protocol, learner.model
     judge = protocol.data.judge
     batch = next(protocol.batches(policy, 0, 0))
-    start = prompt_length(protocol.data.train)
-    likeliest = plainly(policy, batch.tokens[:, :start], batch.tokens.shape[1] - start)
-    expected = judge.reward(likeliest, written(likeliest, start, END))
+    likeliest, mask = greedily(policy, opened(batch.tokens, batch.mask))
+    expected = judge.reward(likeliest, mask)
     assert torch.equal(protocol(policy, batch).greedy_rewards, expected)
 
 
@@ -177,10 +211,8 @@ def test_answers_are_judged_whatever_a_policy_learned_from(built, objective: str
     learner = built("verify", f"objective={objective}", "batch_size=16").learner
     protocol, policy = learner.protocol, learner.model
     found = protocol.evaluate(policy.eval(), "val")
-    val, judge = protocol.data.val, protocol.data.judge
-    start = prompt_length(val)
-    likeliest = plainly(policy, val.chosen[:, :start], val.chosen.shape[1] - start)
-    right = judge.reward(likeliest, written(likeliest, start, END)).mean()
+    judge = protocol.data.judge
+    right = judge.reward(*greedily(policy, given(protocol.data.val))).mean()
     assert found["accuracy"] == right.item()
     assert 0 <= found["reward"] <= 1
 
@@ -189,11 +221,10 @@ def test_the_kl_is_of_what_was_written(built) -> None:
     learner = built("verify", "objective=dpo", "batch_size=16").learner
     protocol, policy = learner.protocol, learner.model.eval()
     policy.head.bias.data[END] += 3.0
-    val, start = protocol.data.val, prompt_length(protocol.data.val)
-    generator = torch.Generator().manual_seed(0)
-    own = sampled(policy, val.chosen[:, :start], val.chosen.shape[1] - start, generator)
-    mask = written(own, start, END)[:, 1:]
-    assert (~mask[:, start - 1 :]).sum() > 0  # some end early
+    prompts = given(protocol.data.val)
+    own = sampled(policy, prompts, torch.Generator().manual_seed(0))
+    mask = written(own, prompts, END)[:, 1:]
+    assert mask.sum() < (prompts == OPEN).sum()  # some end early
     ratios = token_logprobs(policy, own) - token_logprobs(protocol.reference, own)
     expected = ratios[mask].sum() / len(own)
     assert protocol.evaluate(policy, "val")["kl"] == pytest.approx(expected.item(), rel=1e-5)

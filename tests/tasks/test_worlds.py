@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from objectives.errors import InputError
 from tasks.nlp.logprobs import token_logprobs
-from tasks.nlp.worlds import STEPS, arrivals, distances, house, text, ways
+from tasks.nlp.pairs import given
+from tasks.nlp.worlds import STEPS, arrivals, distances, house, text, ways, words
 
 ROOMS = 3
 FIRST = 1 + ROOMS**2
@@ -52,10 +53,10 @@ def test_distances_by_hand() -> None:
 def test_episodes_go_from_room_to_room() -> None:
     data = house(rooms=ROOMS, turns=8)
     for pairs in (data.train, data.val, data.test):
-        words, rooms = pairs.chosen[:, 2::2], pairs.chosen[:, 1::2]
-        led = data.judge.leads[words, rooms[:, :-1]]
-        assert torch.equal(led[words > 0], rooms[:, 1:][words > 0])
-        assert torch.equal(data.written(pairs.chosen), pairs.chosen_mask)
+        said, rooms = pairs.chosen[:, 2::2], pairs.chosen[:, 1::2]
+        led = data.judge.leads[said, rooms[:, :-1]]
+        assert torch.equal(led[said > 0], rooms[:, 1:][said > 0])
+        assert torch.equal(words(pairs.chosen), pairs.chosen_mask)
     splits = data.train, data.val, data.test
     prompts = [{tuple(row[:2].tolist()) for row in split.chosen} for split in splits]
     assert sum(map(len, prompts)) == len(set.union(*prompts)) == 9 * 8
@@ -76,7 +77,7 @@ def test_rewards_and_masks_by_hand() -> None:
     # goal 5 from room 2; comes there with its second word; the goal's number among what is said
     came = torch.tensor([[5, 2, word, 2, word, 5, 0, 0], [5, 2, 5, 2, 5, 2, 5, 2]])
     assert arrivals(came).tolist() == [[False] * 5 + [True] + [False] * 2, [False] * 8]
-    mask = data.written(came)
+    mask = words(came)
     assert mask[0].tolist() == [False, False, True, False, True, False, False, False]
     assert mask[1].nonzero().flatten().tolist() == [2, 4, 6]
     assert data.judge.reward(came, mask).tolist() == [1, 0]
@@ -87,8 +88,8 @@ def test_rewards_and_masks_by_hand() -> None:
 def test_a_model_and_the_house_speak_in_turns() -> None:
     data = house(rooms=ROOMS, turns=8)
     leads, down = data.judge.leads, WORDS[1]
-    prompts = data.test.chosen[:, :2]
-    found = data.responses(Stubborn(down), prompts, None, temperature=0)
+    found, mask = data.responses(Stubborn(down), given(data.test), None, temperature=0)
+    assert torch.equal(mask, words(found))
     assert found.shape == data.test.chosen.shape
     for row in found.tolist():
         goal, room = row[:2]
@@ -123,10 +124,9 @@ def test_sampled_episodes_are_as_probable_as_the_model_says() -> None:
     model = Transformer(data.num_tokens, 10, data.num_tokens, width=16, depth=2, heads=2)
     for parameter in model.parameters():
         parameter.data *= 5
-    prompts = data.test.chosen[:, :2]
-    found = data.responses(model, prompts, None, temperature=0)
+    found, mask = data.responses(model, given(data.test), None, temperature=0)
     likeliest = model(found[:, :-1]).argmax(dim=-1)
-    said = data.written(found)[:, 1:]
+    said = mask[:, 1:]
     assert torch.equal(likeliest[said], found[:, 1:][said])
 
 
