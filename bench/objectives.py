@@ -36,7 +36,7 @@ from objectives.objective import bind, check
 SMALL, ROUNDS, ROUND_SECONDS = 16, 25, 0.05
 LIMIT, CLOSE = 1.05, 1e-5
 M_MMAP_THRESHOLD, MMAPPED = -3, 2**16
-"""Where memory is measured, each tensor gets pages of its own: a heap's holes are left to chance."""
+"""Where memory is measured each tensor gets pages of its own: a heap's holes are up to chance."""
 
 
 def sides(case: Case, size: int) -> dict[str, Side]:

@@ -7,7 +7,8 @@ name; and last on the hub by name, whose library downloads whole files or none a
 
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ class Origin:
         how: How to fill that folder.
         hub: Its name on the Hugging Face hub; "" where it is not there.
         instead: An embedded task of the same kind.
+        part: What names the part of the set on the hub, as arguments of `load_dataset`.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Origin:
     how: str
     hub: str
     instead: str
+    part: Mapping[str, str] = field(default_factory=dict)
 
     def own_files(self, data: str) -> Path | None:
         """The folder of the set's own files, where there is one."""
@@ -65,7 +68,7 @@ class Origin:
         if reason:
             _use_downloads_only()
         try:
-            return library.load_dataset(self.hub)
+            return library.load_dataset(self.hub, **self.part)
         except Exception as error:
             raise self.missing(data, reason or str(error)) from None
 

@@ -11,6 +11,26 @@ PADDING = 0
 """The token that fills a sequence up where it is read as a whole."""
 
 
+class Past:
+    """Keys and values of what a block has read, in rooms that double when they are full."""
+
+    def __init__(self) -> None:
+        self.length, self.rooms = 0, list[Tensor]()
+
+    def extended(self, *new: Tensor) -> list[Tensor]:
+        """All keys and values, those of more positions included: [batch, heads, time, size]."""
+        before, self.length = self.length, self.length + new[0].shape[2]
+        if not self.rooms or self.length > self.rooms[0].shape[2]:
+            known = [room[:, :, :before] for room in self.rooms] or [t[:, :, :0] for t in new]
+            self.rooms = [
+                torch.cat([old, t.new_empty(*t.shape[:2], 2 * self.length - before, t.shape[3])], 2)
+                for old, t in zip(known, new, strict=True)
+            ]
+        for room, t in zip(self.rooms, new, strict=True):
+            room[:, :, before : self.length] = t
+        return [room[:, :, : self.length] for room in self.rooms]
+
+
 class Block(nn.Module):
     """Pre-norm attention and perceptron, each added to what came in."""
 
@@ -25,16 +45,13 @@ class Block(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self, states: Tensor, mask: Tensor | None, past: list[Tensor] | None = None
-    ) -> Tensor:
+    def forward(self, states: Tensor, mask: Tensor | None, past: Past | None = None) -> Tensor:
         """Say more of each position; `past` has keys and values of those before, and grows."""
         parts = self.projection(self.attention_norm(states)).unflatten(-1, (3, self.heads, -1))
         query, key, value = parts.permute(2, 0, 3, 1, 4)
-        alone = not past
+        alone = past is None or past.length == 0
         if past is not None:
-            new = zip(past, (key, value), strict=True) if past else ((key,), (value,))
-            past[:] = key, value = [torch.cat(tuple(both), dim=2) for both in new]
+            key, value = past.extended(key, value)
         # no dropout of attention weights: it has no fused kernel on the CPU
         attended = F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, is_causal=self.causal and alone
@@ -85,7 +102,7 @@ class Transformer(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         return self.head(self.features(tokens))
 
-    def following(self, tokens: Tensor, past: list[list[Tensor]]) -> Tensor:
+    def following(self, tokens: Tensor, past: list[Past]) -> Tensor:
         """Scores of the token after the last one: [batch, ...].
 
         Args:
@@ -93,9 +110,8 @@ class Transformer(nn.Module):
             past: What was computed before, at first an empty list; it grows.
         """
         if not past:
-            past += [[] for _ in self.blocks]
-        before = past[0][0].shape[2] if past[0] else 0
-        places = before + torch.arange(tokens.shape[1], device=tokens.device)
+            past += [Past() for _ in self.blocks]
+        places = past[0].length + torch.arange(tokens.shape[1], device=tokens.device)
         states = self.dropout(self.tokens(tokens) + self.positions(places))
         for block, own in zip(self.blocks, past, strict=True):
             states = block(states, None, own)

@@ -15,9 +15,10 @@ class Judge(ABC):
     Tokens [batch, time] hold prompt and response; the mask is true on the response.
     """
 
-    @abstractmethod
     def preference(self, first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
-        """Probability that the first one is preferred: [batch]."""
+        """Probability that the first one is preferred, the one that is worth more: [batch]."""
+        lead = self.reward(first, mask) - self.reward(second, mask)
+        return (1 + lead.sign()) / 2
 
     @abstractmethod
     def reward(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -36,10 +37,6 @@ class KnownReward(Judge):
     """The sum of the tokens' scores, of which the prompt's first token decides the sign."""
 
     scores: Tensor
-
-    def preference(self, first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
-        lead = self.reward(first, mask) - self.reward(second, mask)
-        return (1 + lead.sign()) / 2
 
     def shown(self, tokens: Tensor, mask: Tensor) -> dict[str, Tensor]:
         return {"true_reward": self.reward(tokens, mask).mean()}

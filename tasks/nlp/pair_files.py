@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -15,15 +14,9 @@ from annotated_types import Gt
 from objectives.domains import Count, checked
 from objectives.errors import InputError
 from tasks.nlp.pairs import Pairs, PairSet
-from tasks.nlp.text import SPECIAL, UNKNOWN, tokenize, vocabulary
-from tasks.nlp.vocabularies import pretrained_pieces
+from tasks.nlp.text import tokenize
+from tasks.nlp.vocabularies import Pieces, Split, pretrained_pieces, words
 from tasks.origin import Origin
-
-END = len(SPECIAL)
-"""The token behind every response, so that none is empty."""
-
-
-Split = Callable[[str], list[str]]
 
 
 class TextPair(NamedTuple):
@@ -40,6 +33,7 @@ def text_pairs(
     data: str,
     folder: str,
     hub: str = "",
+    part: str = "",
     max_length: Annotated[int, Gt(2)] = 128,
     min_count: Count = 2,
     tokenizer: str | None = None,
@@ -56,6 +50,7 @@ def text_pairs(
         data: The folder that holds the data sets' own folders.
         folder: The set's folder in it.
         hub: The set's name on the Hugging Face hub, for where it is not there; "" for none.
+        part: The set's folder there; "" for all of it.
         max_length: Tokens of a prompt and a response together.
         min_count: Times that a word has to stand in the training split to be known.
         tokenizer: The pretrained model whose pieces are read; None reads words.
@@ -71,27 +66,18 @@ def text_pairs(
         how="Put its train.jsonl.gz and test.jsonl.gz there",
         hub=hub,
         instead="task=pairs",
+        part={"data_dir": part} if part else {},
     )
-    if tokenizer:
-        pieces = pretrained_pieces(tokenizer, revision)
-        parts = split_up(read_set(origin, data, pieces.split), origin)
-        train, val, test = (
-            encoded(parts[name], pieces.index, max_length, pieces.end)
-            for name in ("train", "val", "test")
-        )
-        return PairSet(train, val, test, pieces.size, end=pieces.end, tokenizer=tokenizer)
-    splits = split_up(read_set(origin, data), origin)
-    texts = [" ".join(chain(*pair)) for pair in splits["train"]]
-    known = vocabulary(texts, min_count)
-    words = (*SPECIAL, "<end>", *known[len(SPECIAL) :])
-    index = {word: number for number, word in enumerate(words)}
+    pieces = pretrained_pieces(tokenizer, revision) if tokenizer else None
+    splits = split_up(read_set(origin, data, pieces.split if pieces else tokenize), origin)
+    pieces = pieces or words(tokenize, (chain(*pair) for pair in splits["train"]), min_count)
     train, val, test = (
-        encoded(splits[name], index, max_length) for name in ("train", "val", "test")
+        encoded(splits[name], pieces, max_length) for name in ("train", "val", "test")
     )
-    return PairSet(train, val, test, num_tokens=len(words))
+    return PairSet(train, val, test, pieces.size, end=pieces.end, tokenizer=tokenizer or "")
 
 
-def read_set(origin: Origin, data: str, split: Split = tokenize) -> dict[str, list[TextPair]]:
+def read_set(origin: Origin, data: str, split: Split) -> dict[str, list[TextPair]]:
     """The pairs of each file or of each split of the hub, by its name."""
     folder = origin.own_files(data)
     if folder:
@@ -109,15 +95,23 @@ def read_pairs(file: Path, split: Split = tokenize) -> list[TextPair]:
     Raises:
         InputError: It cannot be read, or a line is no pair.
     """
+    return [pair_of(str(file), number, row, split) for number, row in enumerate(objects(file), 1)]
+
+
+def objects(file: Path) -> list[object]:
+    """What the lines of a file hold.
+
+    Raises:
+        InputError: It cannot be read.
+    """
     opened = gzip.open if file.suffix == ".gz" else open
     try:
         with opened(file, "rt", encoding="utf-8") as lines:
-            rows = [(number, json.loads(line)) for number, line in enumerate(lines, 1)]
+            return [json.loads(line) for line in lines]
     except (OSError, EOFError, ValueError) as error:
         raise InputError(
             f"{file} cannot be read as JSON objects, one a line: {error}. Put the file there whole."
         ) from None
-    return [pair_of(str(file), number, row, split) for number, row in rows]
 
 
 def pair_of(where: str, number: int, row: object, split: Split) -> TextPair:
@@ -156,17 +150,15 @@ def split_up(found: dict[str, list[TextPair]], origin: Origin) -> dict[str, list
     return {"val": parts.pop(), "train": list(chain(*parts)), "test": test}
 
 
-def encoded(
-    pairs: list[TextPair], index: Mapping[str, int], max_length: int, end: int = END
-) -> Pairs:
+def encoded(pairs: list[TextPair], pieces: Pieces, max_length: int) -> Pairs:
     """Pairs as rows of `max_length` indices, with masks that are true on responses."""
     longest = max_length // 2
     tokens = torch.zeros(2, len(pairs), max_length, dtype=torch.long)
     mask = torch.zeros(2, len(pairs), max_length, dtype=torch.bool)
     for row, pair in enumerate(pairs):
         for side, response in enumerate((pair.chosen, pair.rejected)):
-            written = [*(index.get(word, UNKNOWN) for word in response[: longest - 1]), end]
-            prompt = [index.get(word, UNKNOWN) for word in pair.prompt]
+            written = [*pieces.numbers(response[: longest - 1]), pieces.end]
+            prompt = pieces.numbers(pair.prompt)
             prompt = prompt[max(0, len(prompt) + len(written) - max_length) :]
             stop = len(prompt) + len(written)
             tokens[side, row, :stop] = torch.tensor([*prompt, *written])

@@ -103,7 +103,9 @@ class Demonstrations(PairProtocol):
 
     def __call__(self, model: nn.Module, batch: PairBatch) -> Demonstration:
         return Demonstration(
-            token_logprobs(model, batch.chosen), batch.chosen_mask[:, 1:], batch.index
+            token_logprobs(model, batch.chosen, batch.chosen_mask),
+            batch.chosen_mask[:, 1:],
+            batch.index,
         )
 
     def metrics(self, record: Demonstration) -> dict[str, Tensor]:
@@ -132,10 +134,10 @@ class PairedResponses(PairProtocol):
     def judged(self, model: nn.Module, pairs: Pairs, judge: Judge) -> dict[str, Tensor]:
         prompts, draw = given(pairs), torch.Generator(self.device).manual_seed(0)
         own, others = (self.data.responses(m, prompts, draw) for m in (model, self.reference))
-        ratios = logprobs_of(model, own.tokens) - logprobs_of(self.reference, own.tokens)
+        ratios = logprobs_of(model, *own) - logprobs_of(self.reference, *own)
         wins = judge.preference(own.tokens, others.tokens, own.mask | others.mask)
         return {
-            "kl": ratios.masked_fill(~own.mask[:, 1:], 0).sum(dim=1).mean(),
+            "kl": ratios.sum(dim=1).mean(),
             "win_rate": wins.mean(),
             **super().judged(model, pairs, judge),
         }
@@ -159,9 +161,10 @@ class PairedResponses(PairProtocol):
 
     def _columns(self, model: nn.Module, batch: PairBatch) -> dict[str, Tensor]:
         tokens = torch.cat([batch.chosen, batch.rejected])
-        chosen, rejected = token_logprobs(model, tokens).chunk(2)
+        mask = torch.cat([batch.chosen_mask, batch.rejected_mask])
+        chosen, rejected = token_logprobs(model, tokens, mask).chunk(2)
         with torch.no_grad():
-            ref_chosen, ref_rejected = token_logprobs(self.reference, tokens).chunk(2)
+            ref_chosen, ref_rejected = token_logprobs(self.reference, tokens, mask).chunk(2)
         return {
             "chosen_logprobs": chosen,
             "rejected_logprobs": rejected,

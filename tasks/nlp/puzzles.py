@@ -45,10 +45,6 @@ class Verifier(Judge):
 
     puzzle: Puzzle
 
-    def preference(self, first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
-        lead = self.reward(first, mask) - self.reward(second, mask)
-        return (1 + lead.sign()) / 2
-
     def shown(self, tokens: Tensor, mask: Tensor) -> dict[str, Tensor]:
         return {"accuracy": self.reward(tokens, mask).mean()}
 

@@ -117,12 +117,12 @@ class RewardedResponses(PairProtocol):
         prompts = given(pairs).repeat_interleave(ATTEMPTS, dim=0)
         tokens, mask = self.data.responses(model, prompts, generator, **self.how)
         rewards, said = judge.reward(tokens, mask), mask[:, 1:]
-        logprobs, others = (logprobs_of(m, tokens) for m in (model, self.reference))
+        logprobs, others = (logprobs_of(m, tokens, mask) for m in (model, self.reference))
         found = {
             **judge.shown(*likeliest),
             "reward": rewards.mean(),
             f"best_of_{OF}": best_of(rewards.view(-1, ATTEMPTS), OF).mean(),
-            "kl": (logprobs - others).masked_fill(~said, 0).sum(dim=1).mean(),
+            "kl": (logprobs - others).sum(dim=1).mean(),
             "entropy": -logprobs[said].mean(),
             "length": mask.sum(dim=1).float().mean(),
         }
@@ -157,7 +157,7 @@ class RewardedResponses(PairProtocol):
         return ResponseBatch(
             tokens,
             mask,
-            logprobs_of(model, tokens),
+            logprobs_of(model, tokens, mask),
             judge.reward(tokens, mask),
             group.repeat_interleave(self.group_size),
             torch.arange(len(tokens), device=self.device),
@@ -165,9 +165,9 @@ class RewardedResponses(PairProtocol):
 
     def _columns(self, model: nn.Module, batch: ResponseBatch) -> dict[str, Tensor]:
         with torch.no_grad():
-            reference = token_logprobs(self.reference, batch.tokens)
+            reference = token_logprobs(self.reference, batch.tokens, batch.mask)
         return {
-            "token_logprobs": token_logprobs(model, batch.tokens),
+            "token_logprobs": token_logprobs(model, batch.tokens, batch.mask),
             "old_token_logprobs": batch.old_token_logprobs,
             "ref_token_logprobs": reference,
             "mask": batch.mask[:, 1:],

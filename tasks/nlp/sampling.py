@@ -1,5 +1,7 @@
 """Responses drawn from a language model."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -48,7 +50,7 @@ def _sampled(
     """As `sampled`, all side by side: while one is written, a longer prompt is still read."""
     answers = prompts == OPEN
     first = int((~answers).all(dim=0).sum())
-    tokens, past = prompts.masked_fill(answers, PADDING), list[list[Tensor]]()
+    tokens, past = prompts.masked_fill(answers, PADDING), list[Any]()
     read, ended = tokens[:, :first], ~answers[:, -1:]
     for place in range(first, prompts.shape[1]):
         if ended.all():
@@ -67,7 +69,9 @@ def drawn(
     if temperature == 0:
         return scores.argmax(dim=-1, keepdim=True)
     probabilities = nucleus((scores / temperature).softmax(dim=-1), top_p)
-    return torch.multinomial(probabilities, 1, generator=generator)
+    up_to = probabilities.cumsum(dim=-1, dtype=torch.float64)
+    share = 1 - torch.rand(len(scores), 1, generator=generator, device=scores.device).double()
+    return torch.searchsorted(up_to, share * up_to[:, -1:])
 
 
 def nucleus(probabilities: Tensor, top_p: float) -> Tensor:

@@ -113,8 +113,8 @@ class OwnResponses(PairedResponses):
             rejected,
             chosen_mask,
             rejected_mask,
-            logprobs_of(model, chosen),
-            logprobs_of(model, rejected),
+            logprobs_of(model, chosen, chosen_mask),
+            logprobs_of(model, rejected, rejected_mask),
         )
 
 

@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,7 +93,7 @@ def text_set(
                 f"{origin.name}: its {name} split has no example of class {', '.join(absent)}. "
                 f"{origin.how}, whole."
             )
-    words = vocabulary(splits["train"].texts, min_count)
+    words = vocabulary(map(tokenize, splits["train"].texts), min_count)
     index = {word: number for number, word in enumerate(words)}
     train, val, test = (encoded(splits[name], index, classes, max_length) for name in SPLITS)
     return TextSet(train, val, test, words, classes)
@@ -103,9 +104,9 @@ def tokenize(text: str) -> list[str]:
     return WORD.findall(text.lower())
 
 
-def vocabulary(texts: list[str], min_count: int) -> tuple[str, ...]:
+def vocabulary(texts: Iterable[Iterable[str]], min_count: int) -> tuple[str, ...]:
     """The special tokens and the words that are frequent enough, the most frequent first."""
-    counts = Counter(word for text in texts for word in tokenize(text))
+    counts = Counter(chain.from_iterable(texts))
     known = [word for word, count in counts.items() if count >= min_count]
     return (*SPECIAL, *sorted(known, key=lambda word: (-counts[word], word)))
 

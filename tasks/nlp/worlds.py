@@ -48,10 +48,6 @@ class House(Judge):
 
     leads: Tensor
 
-    def preference(self, first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
-        lead = self.reward(first, mask) - self.reward(second, mask)
-        return (1 + lead.sign()) / 2
-
     def reward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         return arrivals(tokens).any(dim=1).float()
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from objectives.errors import InputError
-from tasks.nlp.pair_files import END, read_pairs, text_pairs
+from tasks.nlp.pair_files import read_pairs, text_pairs
 
 PROMPT = "\n\nHuman: may I ask number {}?\n\nAssistant:"
 
@@ -50,7 +50,7 @@ def test_tokens_and_masks(tmp_path):
     assert set(pairs.rejected_mask.sum(1).tolist()) == {3}
     for tokens, mask in ((pairs.chosen, pairs.chosen_mask), (pairs.rejected, pairs.rejected_mask)):
         last = mask.int().cumsum(1).argmax(1)
-        assert set(tokens[torch.arange(36), last].tolist()) == {END}
+        assert set(tokens[torch.arange(36), last].tolist()) == {2}
     together = torch.equal(pairs.chosen[:, :10], pairs.rejected[:, :10])
     assert together  # the prompt
 

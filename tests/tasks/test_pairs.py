@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from tasks.models.transformer import transformer
+from tasks.models.transformer import Transformer, transformer
 from tasks.nlp import logprobs
 from tasks.nlp.logprobs import token_logprobs
 from tasks.nlp.pairs import Pairs, synthetic_pairs
@@ -97,6 +97,25 @@ def test_token_logprobs_are_of_each_token_after_the_first() -> None:
     torch.testing.assert_close(token_logprobs(model, tokens).detach(), torch.tensor(expected))
 
 
+def test_token_logprobs_are_those_that_are_asked_for(monkeypatch) -> None:
+    torch.manual_seed(0)
+    model, tokens = transformer(60, 12, 60, causal=True, width=16), torch.randint(60, (4, 12))
+    mask = torch.zeros(4, 12, dtype=torch.bool)
+    mask[0, 3:9], mask[1, 0], mask[2, [2, 5]] = True, True, True  # nothing stands before the first
+    whole = token_logprobs(model, tokens).masked_fill(~mask[:, 1:], 0)
+    read = []
+    monkeypatch.setattr(
+        model, "features", lambda t: read.append(t) or Transformer.features(model, t)
+    )
+    torch.testing.assert_close(token_logprobs(model, tokens, mask), whole)
+    assert [part.shape[1] for part in read] == [8]  # what is behind the last one is not read
+    nothing = token_logprobs(model, tokens, torch.zeros_like(mask))
+    assert torch.equal(nothing, torch.zeros(4, 11))
+    nothing.sum().backward()
+    monkeypatch.setattr(logprobs, "MOST_PLACES", 24)  # two rows
+    torch.testing.assert_close(logprobs.logprobs_of(model, tokens, mask), whole.detach())
+
+
 def test_the_reference_is_the_model_before_training(built: Callable[..., Any]) -> None:
     experiment = built("pairs", "lr=0.01")
     learner, protocol = experiment.learner, experiment.learner.protocol
@@ -121,7 +140,7 @@ def test_masks_are_of_the_tokens_that_have_logprobs(built: Callable[..., Any]) -
     batch = next(learner.protocol.batches(learner.model, 0, 0))
     record = learner.protocol(learner.model, batch)
     assert torch.equal(record.chosen_mask.sum(dim=-1), batch.chosen_mask.sum(dim=-1))
-    alone = token_logprobs(learner.model, batch.rejected)
+    alone = token_logprobs(learner.model, batch.rejected) * batch.rejected_mask[:, 1:]
     torch.testing.assert_close(record.rejected_logprobs, alone)
     torch.testing.assert_close(record.rejected_mask, batch.rejected_mask[:, 1:])
 

@@ -68,14 +68,15 @@ def test_a_round_is_of_the_policys_own_responses(built: Built) -> None:
     record = protocol(model, next(batches))  # of the same round, the model has moved on
     batch = next(batches)
     record = protocol(model, batch)
-    wanted = token_logprobs(before, batch.rejected)
+    wanted = token_logprobs(before, batch.rejected, batch.rejected_mask)
     torch.testing.assert_close(record.old_rejected_logprobs, wanted.detach())
     torch.testing.assert_close(record.ref_rejected_logprobs, wanted.detach())
     assert not record.old_rejected_logprobs.requires_grad
     assert not torch.allclose(record.rejected_logprobs, wanted)
     later = next(protocol.batches(model, 1, 0))  # the next round, against the policy of now
     torch.testing.assert_close(
-        later.old_chosen_logprobs, token_logprobs(model, later.chosen).detach()
+        later.old_chosen_logprobs,
+        token_logprobs(model, later.chosen, later.chosen_mask).detach(),
     )
 
 
