@@ -30,7 +30,7 @@ WORD = re.compile(r"\d|[^\W\d]+(?:'\w+)*|[^\w\s]")
 NOTE = re.compile(r"<<.*?>>")
 """What a calculator would compute, between the words of the solutions."""
 
-HELD_OUT, FEWEST = 10, 20
+TENTH, FEWEST = 10, 20
 """One training problem in so many is for validation, of so many in all."""
 
 ORIGIN = Origin(
@@ -88,7 +88,8 @@ def gsm8k(
     data: str,
     max_length: Annotated[int, Gt(8)] = 512,
     min_count: Count = 2,
-    most: Annotated[int, Gt(1)] | None = None,
+    subset: Annotated[int, Gt(1)] | None = None,
+    held_out: Annotated[int, Gt(1)] | None = None,
     tokenizer: str | None = None,
     revision: str | None = None,
 ) -> PairSet:
@@ -103,7 +104,8 @@ def gsm8k(
         data: The folder that holds the data sets' own folders.
         max_length: Tokens of a question and its solution together.
         min_count: Times that a word has to stand in the training split to be known.
-        most: Problems of each split, the first ones; None for all.
+        subset: Problems to learn from, the first ones; None for all.
+        held_out: Problems of validation and of test, the first ones; None for all.
         tokenizer: The pretrained model whose pieces are read; None reads words.
         revision: Of that model, on the hub.
 
@@ -116,9 +118,9 @@ def gsm8k(
     pieces = pretrained_pieces(tokenizer, revision) if tokenizer else None
     read = _read(data, pieces.split if pieces else split)
     splits = {
-        "train": [p for n, p in enumerate(read["train"]) if n % HELD_OUT][:most],
-        "val": read["train"][::HELD_OUT][:most],
-        "test": read["test"][:most],
+        "train": [p for n, p in enumerate(read["train"]) if n % TENTH][:subset],
+        "val": read["train"][::TENTH][:held_out],
+        "test": read["test"][:held_out],
     }
     texts = (chain(p.question, p.solution) for p in splits["train"])
     pieces = pieces or words(split, texts, min_count)

@@ -39,6 +39,7 @@ FROM_FILES = {
     "trec": ("epochs=1 task.data.fine=true", "test/accuracy"),
     "adult": ("epochs=1", "test/accuracy"),
     "hh_rlhf": ("steps=5 initial.steps=5 model.width=16 task.data.max_length=32", "test/margin"),
+    "gsm8k": ("epochs=2 initial.steps=20 model.width=16 subset=64 held_out=8", "test/accuracy"),
     "charlm": ("steps=20 task.data.file=tinyshakespeare/input.txt", "test/bpc"),
 }
 ALL = sorted(file.stem for file in (CHECKOUT / "conf" / "task").glob("*.yaml"))
