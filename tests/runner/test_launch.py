@@ -94,6 +94,7 @@ def test_what_fails_costs_itself_alone(command, root, trouble):
     assert {kind: run.status["attempt"] for kind, run in runs.items()} == {"1": 2, "0": 1, "2": 2}
 
 
+@pytest.mark.full
 def test_each_job_sees_its_own_gpu(command, root, trouble, monkeypatch):
     monkeypatch.setenv(VISIBLE, "3,5")
     assert command(*LOCAL, "objective=trouble", "kind=3", "seed=0,1,2").code == 0
@@ -150,6 +151,7 @@ def test_what_jobs_import_is_there_before_they_start(command, root, trouble):
     assert set((root / "imported").read_text().split()) == {"True"}
 
 
+@pytest.mark.full
 def test_the_first_failure_ends_the_sweep_where_asked(command, root, trouble):
     said = command(
         *LOCAL,

@@ -60,6 +60,7 @@ def test_a_model_of_the_same_kind_is_where_it_starts(command, root):
     assert all(torch.equal(begun[name], value) for name, value in weights(before).items())
 
 
+@pytest.mark.full
 def test_a_sweep_trains_each_teacher_once_and_counts_its_students_alone(command, root):
     said = command(*WORDS, "tau=1,2", "seed=0,1", "-m")
     assert "4 jobs" in said.out
