@@ -20,7 +20,7 @@ from tasks.nlp.logprobs import token_logprobs
 VOCABULARY, WIDTH, BATCH, LENGTH = 150_000, 64, 4, 256
 SHORT = 2, 64
 ROUNDS = 3
-MEMORY_LIMIT, CLOSE = 0.5, 1e-5
+MEMORY_LIMIT, CLOSE = 0.5, 1e-6
 
 
 def plain(model: nn.Module, tokens: Tensor) -> Tensor:
