@@ -66,7 +66,7 @@ class Origin:
         reason = unreachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
         library = _library()
         if reason:
-            _use_downloads_only()
+            use_downloads_only()
         try:
             return library.load_dataset(self.hub, **self.part)
         except Exception as error:
@@ -103,7 +103,7 @@ def _library() -> Any:
     return datasets
 
 
-def _use_downloads_only() -> None:
+def use_downloads_only() -> None:
     """Do not try for a minute; what was downloaded before is still found."""
     from huggingface_hub import constants
 

@@ -1,16 +1,21 @@
 """Causal language models in the Hugging Face hub's format, from a folder or the hub."""
 
 import os
+import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from objectives.domains import checked
+from objectives.domains import Share, checked
 from objectives.errors import InputError
-from tasks.origin import unreachable
+from tasks.origin import unreachable, use_downloads_only
+
+HUB_NAME = r"\w[\w.-]*(/\w[\w.-]*)?"
 
 
 class LanguageModel(nn.Module):
@@ -26,7 +31,7 @@ class LanguageModel(nn.Module):
         self.kept = {name for name, p in self.named_parameters() if p.requires_grad}
 
     def features(self, tokens: Tensor) -> Tensor:
-        return self.body(input_ids=tokens, use_cache=False).last_hidden_state
+        return self._read(tokens, use_cache=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.head(self.features(tokens))
@@ -40,8 +45,7 @@ class LanguageModel(nn.Module):
         """
         if not past:
             past.append(transformers_library().DynamicCache(config=self.body.config))
-        said = self.body(input_ids=tokens, past_key_values=past[0], use_cache=True)
-        return self.head(said.last_hidden_state[:, -1])
+        return self.head(self._read(tokens, past_key_values=past[0], use_cache=True)[:, -1])
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         whole = super().state_dict(*args, **kwargs)
@@ -50,8 +54,15 @@ class LanguageModel(nn.Module):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
+        if strict and state_dict.keys() != self.kept:
+            raise RuntimeError(
+                "other weights learn: model.name and model.lora_rank must be as there"
+            )
         rest = {n: v for n, v in super().state_dict().items() if n not in self.kept}
         return super().load_state_dict({**rest, **state_dict}, strict, assign)
+
+    def _read(self, tokens: Tensor, **how: Any) -> Tensor:
+        return self.body(input_ids=tokens, **how).last_hidden_state.to(self.head.weight.dtype)
 
 
 @checked
@@ -65,9 +76,10 @@ def hf(
     name: str,
     revision: str | None = None,
     dtype: Literal["float32", "bfloat16"] = "float32",
-    lora_rank: int = 0,
-    lora_alpha: float = 16.0,
-    lora_dropout: float = 0.0,
+    dropout: Share = 0.0,
+    lora_rank: Annotated[int, Ge(0)] = 0,
+    lora_alpha: Annotated[float, Gt(0)] = 16.0,
+    lora_dropout: Share = 0.0,
 ) -> LanguageModel:
     """The model of that name, all of it or a low-rank adapter (LoRA) learning.
 
@@ -75,7 +87,9 @@ def hf(
         tokenizer: Whose tokens the task's are.
         name: A folder in the hub's format, or a name on the hub.
         revision: Branch, tag or commit on the hub.
-        dtype: Of its weights; those of an adapter are float32.
+        dtype: Of the weights that do not learn; those that do are float32.
+        dropout: Of the model's own layers, whatever its files say: at 0 a policy's probabilities
+            in training are those of its samples, and of its reference at first.
         lora_rank: Rank of the adapter of each linear layer but the head; 0 trains all weights.
         lora_alpha: The adapter's contribution is multiplied by lora_alpha / lora_rank.
         lora_dropout: Of the adapter's input.
@@ -90,27 +104,26 @@ def hf(
         raise InputError("model=hf needs model.name=PATH, or a name on the hub.")
     if tokenizer != name or not causal:
         raise InputError(
-            f"this task's tokens are not those of {name}: model=hf needs texts, task=hh_rlhf say."
+            f"this task's tokens are not those of {name}: model=hf needs texts, task=hh_rlhf or task=gsm8k, "
+            "and one model.name."
         )
-    made = loaded(
-        transformers_library().AutoModelForCausalLM, name, revision, dtype=getattr(torch, dtype)
-    )
-    head, longest = made.get_output_embeddings(), made.config.max_position_embeddings
+    if dtype == "bfloat16" and not lora_rank:
+        raise InputError(
+            "steps of training are lost in weights of bfloat16: model.lora_rank=16 trains an "
+            "adapter beside them; precision=bfloat16 trains float32 weights, computing in bfloat16."
+        )
+    if lora_rank:
+        peft_library()
+    config = loaded(transformers_library().AutoConfig, name, revision)
+    _fit(config.get_text_config(), name, num_tokens, context)
+    _drop(config.get_text_config(), dropout)
+    made = _with_weights(name, revision, config=config, dtype=getattr(torch, dtype))
+    head = made.get_output_embeddings()
     _check(made, head, name)
-    if num_tokens > head.out_features:
-        raise InputError(
-            f"{name} has {head.out_features} tokens, its tokenizer {num_tokens}: they do not "
-            "belong together."
-        )
-    if context > longest:
-        raise InputError(
-            f"{name} reads {longest} tokens, the task's texts have {context}: "
-            f"task.data.max_length={longest}."
-        )
     if lora_rank:
         _adapt(made, lora_rank, lora_alpha, lora_dropout)
     if num_outputs != num_tokens:
-        head = nn.Linear(head.in_features, num_outputs, dtype=head.weight.dtype)
+        head = nn.Linear(head.in_features, num_outputs)
     return LanguageModel(made.base_model, head)
 
 
@@ -120,19 +133,85 @@ def loaded(kind: Any, name: str, revision: str | None, **settings: Any) -> Any:
     Raises:
         InputError: It is not there, or cannot be read.
     """
-    reason = ""
-    if not Path(name).is_dir():
-        reason = unreachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    reason = "" if Path(name).is_dir() else _absent(name)
     try:
         return kind.from_pretrained(
-            name, revision=revision or "main", local_files_only=bool(reason), **settings
+            name,
+            revision=revision or "main",
+            local_files_only=bool(reason),
+            trust_remote_code=False,
+            **settings,
         )
-    except (OSError, ValueError, KeyError) as error:
-        said = reason or str(error).strip().splitlines()[0]
+    except Exception as error:
+        raise _no_model(name, reason or str(error).strip().partition("\n")[0]) from None
+
+
+def _no_model(name: str, reason: str) -> InputError:
+    return InputError(
+        f"model.name={name} is no model in the hub's format, here or on the hub ({reason}): "
+        "name a folder that holds config.json, weights and tokenizer, or a name on the hub."
+    )
+
+
+def _absent(name: str) -> str:
+    """Why what is no folder can be only what was downloaded before; "" where the hub can say."""
+    unknown = "" if re.fullmatch(HUB_NAME, name) else "no folder has this name"
+    return unknown or hub_unreachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+
+
+@cache
+def hub_unreachable(url: str) -> str:
+    """Why the hub cannot be reached, or ""; its library does not try where it cannot."""
+    reason = unreachable(url)
+    if reason:
+        use_downloads_only()
+    return reason
+
+
+def _fit(config: Any, name: str, num_tokens: int, context: int) -> None:
+    """That a model can read the task's tokens.
+
+    Raises:
+        InputError: They are too many, or the texts are too long.
+    """
+    longest = getattr(config, "max_position_embeddings", context)
+    if num_tokens > config.vocab_size:
         raise InputError(
-            f"model.name={name} is no model in the hub's format, here or on the hub ({said}): "
-            "name a folder that holds config.json, weights and tokenizer, or a name on the hub."
-        ) from None
+            f"{name} has {config.vocab_size} tokens, its tokenizer {num_tokens}: they do not "
+            "belong together."
+        )
+    if context > longest:
+        raise InputError(
+            f"{name} reads {longest} tokens, the task's texts have {context}: "
+            f"task.data.max_length={longest}."
+        )
+
+
+def _drop(config: Any, dropout: float) -> None:
+    """Give every dropout of a model one rate."""
+    for key, value in config.to_dict().items():
+        if key.endswith(("dropout", "pdrop", "dropout_prob")) and isinstance(value, int | float):
+            setattr(config, key, dropout)
+
+
+def _with_weights(name: str, revision: str | None, **settings: Any) -> Any:
+    """The model with the weights of its files.
+
+    Raises:
+        InputError: They cannot be read, are of another shape, or some are not there.
+    """
+    made, report = loaded(
+        transformers_library().AutoModelForCausalLM,
+        name,
+        revision,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        **settings,
+    )
+    lacking = sorted([*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])])
+    if lacking:
+        raise _no_model(name, f"{len(lacking)} weights are not in its files, {lacking[0]} say")
+    return made
 
 
 def _check(made: Any, head: Any, name: str) -> None:
@@ -157,10 +236,7 @@ def _check(made: Any, head: Any, name: str) -> None:
 
 def _adapt(made: Any, rank: int, alpha: float, dropout: float) -> None:
     """Put an adapter, zero at first, into a model, of which nothing else learns."""
-    try:
-        import peft
-    except ImportError:
-        raise InputError("adapters need peft: pip install 'runner[nlp]'") from None
+    peft = peft_library()
     conv = transformers_library().pytorch_utils.Conv1D
     config = peft.LoraConfig(
         r=rank,
@@ -180,4 +256,14 @@ def transformers_library() -> Any:
         import transformers
     except ImportError:
         raise InputError("model=hf needs transformers: pip install 'runner[nlp]'") from None
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
     return transformers
+
+
+def peft_library() -> Any:
+    try:
+        import peft
+    except ImportError:
+        raise InputError("adapters need peft: pip install 'runner[nlp]'") from None
+    return peft

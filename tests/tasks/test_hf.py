@@ -1,6 +1,7 @@
 """Language models in the hub's format: a tiny random one, saved and read as any other."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from tasks.nlp import logprobs
 from tasks.nlp.logprobs import token_logprobs
 from tasks.nlp.pair_files import text_pairs
 from tasks.nlp.sampling import OPEN, sampled
+from tasks.nlp.vocabularies import pretrained_pieces
 
 transformers = pytest.importorskip("transformers")
+safetensors_torch = pytest.importorskip("safetensors.torch")
 pytest.importorskip("peft")
 
 TEXT = "\n\nHuman: may I ask number {}?\n\nAssistant:"
@@ -24,7 +27,7 @@ TEXT = "\n\nHuman: may I ask number {}?\n\nAssistant:"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder that holds pairs and a model in the hub's format."""
+    """A data folder that holds pairs and models in the hub's format."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     where = tmp_path_factory.mktemp("data")
@@ -42,31 +45,34 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     pieces.train_from_iterator([text for row in rows for text in row.values()], trainer)
     own = transformers.PreTrainedTokenizerFast(tokenizer_object=pieces, eos_token="<end>")
-    own.save_pretrained(where / "model")
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=len(own),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=64,
-    )
-    transformers.LlamaForCausalLM(config).save_pretrained(where / "model")
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    size |= {"max_position_embeddings": 64, "vocab_size": len(own)}
+    configs = {
+        "model": transformers.LlamaConfig(intermediate_size=64, **size),
+        "gpt2": transformers.GPT2Config(**size),  # Conv1D, tied weights, dropout
+        "capped": transformers.Gemma2Config(intermediate_size=64, head_dim=8, **size),
+    }
+    for name, config in configs.items():
+        torch.manual_seed(0)
+        transformers.AutoModelForCausalLM.from_config(config).save_pretrained(where / name)
+        own.save_pretrained(where / name)
     return where
 
 
-def made(folder: Path, **settings: Any) -> Any:
-    name = str(folder / "model")
+KINDS = pytest.mark.parametrize("kind", ["model", "gpt2"])
+
+
+def made(folder: Path, kind: str = "model", **settings: Any) -> Any:
+    name = str(folder / kind)
     size = settings.pop("num_tokens", 300)
     return hf(size, settings.pop("context", 32), size, True, name, name=name, **settings).eval()
 
 
-def small(folder: Path, *more: str) -> tuple[str, ...]:
+def small(folder: Path, *more: str, kind: str = "model") -> tuple[str, ...]:
     return (
         "hh_rlhf",
         "model=hf",
-        f"model.name={folder}/model",
+        f"model.name={folder}/{kind}",
         f"data={folder}",
         "task.data.max_length=48",
         *more,
@@ -77,9 +83,12 @@ def tokens_of(rows: int, time: int) -> torch.Tensor:
     return torch.randint(300, (rows, time), generator=torch.Generator().manual_seed(1))
 
 
-def test_logprobs_are_the_plain_ones(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, tokens = made(folder), tokens_of(3, 9)
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder / "model").eval()
+@KINDS
+def test_logprobs_are_the_plain_ones(
+    folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokens = made(folder, kind), tokens_of(3, 9)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder / kind).eval()
     plain = theirs(tokens).logits[:, :-1].log_softmax(-1).gather(2, tokens[:, 1:, None])[..., 0]
     torch.testing.assert_close(token_logprobs(model, tokens), plain, rtol=0, atol=1e-6)
     monkeypatch.setattr(logprobs, "MOST_SCORES", 1500)  # in parts
@@ -94,8 +103,9 @@ def test_padding_on_the_right_changes_nothing(folder: Path) -> None:
     torch.testing.assert_close(token_logprobs(model, padded)[:1, :4], alone)
 
 
-def test_samples_are_the_same_with_and_without_a_cache(folder: Path) -> None:
-    model, prompts = made(folder), tokens_of(3, 4)
+@KINDS
+def test_samples_are_the_same_with_and_without_a_cache(folder: Path, kind: str) -> None:
+    model, prompts = made(folder, kind), tokens_of(3, 4)
     tokens = prompts
     for _ in range(6):
         tokens = torch.cat([tokens, model(tokens)[:, -1].argmax(-1, keepdim=True)], dim=1)
@@ -104,11 +114,14 @@ def test_samples_are_the_same_with_and_without_a_cache(folder: Path) -> None:
     )
 
 
-def test_an_adapter_learns_alone_and_the_reference_is_the_base(built: Any, folder: Path) -> None:
-    words = small(folder, "model.lora_rank=4", "initial=null", "lr=0.1")
+@KINDS
+def test_an_adapter_learns_alone_and_the_reference_is_the_base(
+    built: Any, folder: Path, kind: str
+) -> None:
+    words = small(folder, "model.lora_rank=4", "initial=null", "lr=0.1", kind=kind)
     learner = built(*words, "objective=dpo").learner
     policy, reference = learner.model, learner.protocol.reference
-    base, tokens = made(folder, context=48), tokens_of(2, 9)
+    base, tokens = made(folder, kind, context=48), tokens_of(2, 9)
     torch.testing.assert_close(policy(tokens), base(tokens))  # an adapter is zero at first
     learner.backward(next(learner.protocol.batches(policy, 0, 0)))
     learned = {name for name, p in policy.named_parameters() if p.grad is not None}
@@ -121,9 +134,37 @@ def test_an_adapter_learns_alone_and_the_reference_is_the_base(built: Any, folde
     torch.testing.assert_close(reference(tokens), base(tokens))
     assert reference.head.weight is policy.head.weight  # no second copy
     assert policy.state_dict().keys() == learned
-    other = made(folder, context=48, lora_rank=4)
+    other = made(folder, kind, context=48, lora_rank=4)
     other.load_state_dict(policy.state_dict())
     torch.testing.assert_close(other(tokens), policy.eval()(tokens))
+    with pytest.raises(RuntimeError, match="other weights learn: "):
+        base.load_state_dict(policy.state_dict())
+
+
+@KINDS
+def test_all_weights_learn_and_tied_ones_stay_tied(built: Any, folder: Path, kind: str) -> None:
+    words = small(folder, "initial=null", "lr=0.1", kind=kind)
+    learner = built(*words, "objective=dpo").learner
+    policy, reference, tokens = learner.model, learner.protocol.reference, tokens_of(2, 9)
+    before = policy.eval()(tokens)
+    policy.train()
+    torch.testing.assert_close(policy(tokens), before)  # whatever dropout its files name
+    for step in range(2):
+        learner.backward(next(learner.protocol.batches(policy, 0, step)))
+        learner.step()
+    torch.testing.assert_close(reference(tokens), before)
+    assert not torch.allclose(policy(tokens), before)
+    other = made(folder, kind, context=48)
+    other.load_state_dict(policy.state_dict())
+    torch.testing.assert_close(other(tokens), policy(tokens))
+    for model in (policy, reference, other):
+        embedding = model.body.get_input_embeddings().weight
+        assert (embedding is model.head.weight) == (kind == "gpt2")
+
+
+def test_dropout_is_the_runs(folder: Path) -> None:
+    model = made(folder, "gpt2", dropout=0.5).train()
+    assert {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)} == {0.5}
 
 
 @pytest.mark.parametrize("objective", ["sft", "dpo", "bradley_terry"])
@@ -162,5 +203,47 @@ def test_bad_input(folder: Path, tmp_path: Path) -> None:
         made(folder, context=80)
     with pytest.raises(InputError, match="has 300 tokens, its tokenizer 301"):
         made(folder, num_tokens=301)
+    with pytest.raises(InputError, match=r"bfloat16: model\.lora_rank=16 trains an adapter"):
+        made(folder, dtype="bfloat16")
+    with pytest.raises(InputError, match="does more to its scores than a linear head"):
+        made(folder, "capped")
     with pytest.raises(InputError, match="is no model in the hub's format"):
         hf(8, 8, 8, True, str(tmp_path), name=str(tmp_path))
+
+
+def copied(folder: Path, where: Path) -> Path:
+    return Path(shutil.copytree(folder / "model", where / "copy"))
+
+
+def test_damaged_files(folder: Path, tmp_path: Path) -> None:
+    weights = copied(folder, tmp_path) / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-100])
+    with pytest.raises(InputError, match="copy is no model in the hub's format"):
+        made(tmp_path, "copy")
+    tensors = safetensors_torch.load(whole)
+    tensors.pop("model.norm.weight")
+    safetensors_torch.save_file(tensors, weights, {"format": "pt"})
+    with pytest.raises(
+        InputError, match=r"1 weights are not in its files, model\.norm\.weight say"
+    ):
+        made(tmp_path, "copy")
+    weights.unlink()
+    with pytest.raises(InputError, match="copy is no model in the hub's format"):
+        made(tmp_path, "copy")
+
+
+def test_a_tokenizer_without_an_end(folder: Path, tmp_path: Path) -> None:
+    file = copied(folder, tmp_path) / "tokenizer_config.json"
+    settings = json.loads(file.read_text())
+    settings.pop("eos_token")
+    file.write_text(json.dumps(settings))
+    with pytest.raises(InputError, match="copy has no token that ends a text: name its eos_token"):
+        pretrained_pieces(str(tmp_path / "copy"), None)
+
+
+@pytest.mark.parametrize("name", ["nobody/nothing", "../no/such/folder"])
+def test_a_name_that_is_nowhere(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match=f"model.name={name} is no model in the hub's format"):
+        hf(8, 8, 8, True, name, name=name)
