@@ -104,8 +104,8 @@ def hf(
         raise InputError("model=hf needs model.name=PATH, or a name on the hub.")
     if tokenizer != name or not causal:
         raise InputError(
-            f"this task's tokens are not those of {name}: model=hf needs texts, task=hh_rlhf or task=gsm8k, "
-            "and one model.name."
+            f"this task's tokens are not those of {name}: model=hf needs texts, task=hh_rlhf or "
+            "task=gsm8k, and one model.name."
         )
     if dtype == "bfloat16" and not lora_rank:
         raise InputError(
