@@ -14,14 +14,15 @@ from objectives.objective import Objective, Traits
 class Weighted(nn.Module):
     """A weighted sum of objectives that fit one record.
 
-    sum_k weight_k * loss_k
+    sum_k weight_k * loss_k, example by example; of their means where one has values of other
+    things, of tokens say
 
     Args:
         terms: The objectives by name; each keeps its own hyperparameters.
         weights: Weight of each term by name; 1 where none is given.
 
     Returns:
-        The weighted loss, one value per example where the terms have one, and each term's mean
+        The weighted loss, one value per example where all terms have one, and each term's mean
         loss and metrics under its name.
 
     Raises:
@@ -46,13 +47,16 @@ class Weighted(nn.Module):
         )
 
     def forward(self, **tensors: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        total = torch.zeros(())
-        metrics: dict[str, Tensor] = {}
+        losses, metrics = dict[str, Tensor](), dict[str, Tensor]()
         for name, term in self.terms.items():
-            values, shown = term.of_tensors(**tensors)
-            total = total + self.weights[name] * values
-            metrics[f"{name}_loss"] = values.detach().mean()
+            losses[name], shown = term.of_tensors(**tensors)
+            metrics[f"{name}_loss"] = losses[name].detach().mean()
             metrics |= {f"{name}_{key}": value for key, value in shown.items()}
+        if len({values.shape for values in losses.values() if values.ndim}) > 1:
+            losses = {name: values.mean() for name, values in losses.items()}
+        total = torch.zeros(())
+        for name, values in losses.items():
+            total = total + self.weights[name] * values
         return total, metrics
 
 

@@ -10,13 +10,14 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
     MissingConfigException,
     OverrideParseException,
 )
-from hydra.types import RunMode
+from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -59,8 +60,9 @@ def run_experiments(arguments: list[str]) -> None:
         alone.append(job)
         return {}
 
-    with hydra_called(arguments, words, overrides), clear_errors(overrides):
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+    flags = [argument for argument in arguments if argument not in words]
+    with clear_errors(overrides):
+        call_hydra(task, flags, overrides)
     for job in alone:
         if dry_run:
             print_forecast([job], capacity=1)
@@ -142,10 +144,33 @@ def run_member(job: Job) -> dict[str, float]:
     return metrics
 
 
+def call_hydra(task: TaskFunction, flags: list[str], overrides: list[str]) -> None:
+    """Have Hydra compose and call; in a sweep, a setting that it finds nowhere becomes an axis.
+
+    Hydra composes by itself what is not swept, where options that have the setting may be lacking.
+    """
+    try:
+        with hydra_called(flags, overrides):
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+    except ConfigCompositionException as error:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        others = [_as_axis(override, str(error)) for override in parsed]
+        if others == overrides or not any(override.is_sweep_override() for override in parsed):
+            raise
+        call_hydra(task, flags, others)
+
+
+def _as_axis(override: Override, error: str) -> str:
+    """An override; the one that the error is about, if it has a single value, as an axis."""
+    about = f"override '{override.key_or_group}'" in error
+    if not about or override.is_sweep_override() or override.type is not OverrideType.CHANGE:
+        return str(override.input_line)
+    return f"{override.key_or_group}=choice({override.get_value_element_as_str()})"
+
+
 @contextmanager
-def hydra_called(arguments: list[str], words: list[str], overrides: list[str]) -> Iterator[None]:
+def hydra_called(flags: list[str], overrides: list[str]) -> Iterator[None]:
     """Call Hydra as it wants to be called: flags first, then overrides, errors raised."""
-    flags = [argument for argument in arguments if argument not in words]
     before = sys.argv, dict(os.environ)
     sys.argv = [sys.argv[0], *flags, *overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"

@@ -34,10 +34,7 @@ class Learner:
 
     def __post_init__(self) -> None:
         if self.accumulate > 1 and self.objective.traits.coupled:
-            raise InputError(
-                f"accumulate={self.accumulate} would change this objective, since "
-                f"{self.objective.traits.coupled}. Use accumulate=1 and a batch_size that fits."
-            )
+            raise self._indivisible(self.objective.traits.coupled)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.autocast: AbstractContextManager[object] = nullcontext()
         if self.precision == "bfloat16":
@@ -71,6 +68,8 @@ class Learner:
         metrics: dict[str, Tensor] = {}
         for part in batch.parts(self.accumulate):
             values, shown = self.loss(part)
+            if values.ndim == 0:
+                raise self._indivisible("it has one value for the whole batch")
             values.sum().backward()
             total, count = total + values.detach().sum(), count + values.numel()
             share = len(part) / len(batch)
@@ -79,3 +78,9 @@ class Learner:
             if parameter.grad is not None:
                 parameter.grad /= count
         return {"loss": total / count, **metrics}
+
+    def _indivisible(self, reason: str) -> InputError:
+        return InputError(
+            f"accumulate={self.accumulate} would change this objective, since {reason}. "
+            "Use accumulate=1 and a batch_size that fits."
+        )

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import torch
-from cases import FACTS, Case, labelled, views
+from cases import FACTS, Case, labelled, preference, views
 
 from objectives.classification import cross_entropy
 from objectives.composite import Weighted
@@ -11,6 +11,7 @@ from objectives.contrastive import info_nce
 from objectives.errors import InputError
 from objectives.noise_robust import ALDR, ldr
 from objectives.objective import Objective, bind, check
+from objectives.preference import dpo, sft
 
 CASES = {
     "weighted": Case(
@@ -49,6 +50,15 @@ def test_by_hand() -> None:
     torch.testing.assert_close(values, (3 * ce + 0.5 * lead).expand(8))
     torch.testing.assert_close(metrics["a_loss"], ce)
     torch.testing.assert_close(metrics["b_loss"], lead)
+
+
+def test_values_of_other_things_are_averaged_first() -> None:
+    record = preference()
+    chosen = record.chosen_logprobs[record.chosen_mask]  # of tokens
+    alone, _ = bind(check(partial(dpo)), {})(record)  # of pairs
+    loss, metrics = weighted({"nll": 0.5}, dpo=partial(dpo), nll=partial(sft))(record)
+    torch.testing.assert_close(loss, alone.mean() - 0.5 * chosen.mean())
+    torch.testing.assert_close(metrics["nll_loss"], -chosen.mean())
 
 
 def test_one_term_of_weight_one_is_that_term() -> None:
