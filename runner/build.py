@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import pydoc
 import random
 import re
 from collections.abc import Mapping
@@ -185,9 +186,12 @@ def pretrained_model(config: dict[str, Any], described: Any, data: Any, run: Pat
     if found := run_directory(described):
         return trained_model(own_config(config, config_of(found)), data, found)
     try:
-        return made(partial(hydra.utils.get_method(str(described))))
-    except (ImportError, ValueError) as error:
-        raise InputError("it is neither the directory of a finished run nor a function.") from error
+        function = pydoc.locate(str(described))
+    except pydoc.ErrorDuringImport as error:
+        raise InputError(str(error)) from error
+    if not callable(function):
+        raise InputError("it is neither the directory of a finished run nor a function.")
+    return made(partial(function))
 
 
 def trained_model(config: dict[str, Any], data: Any, run: Path | None) -> nn.Module:
