@@ -59,7 +59,7 @@ def test_a_finished_run_is_not_repeated(command, root):
     [
         ("task=digits", "objective=ldr", "-m", "tau=0.1,0.5", "epochs=1", BASIC),
         ("-m", "task=digits", "objective=ldr", "tau=0.1,0.5", "epochs=1", BASIC),
-        ("task=digits", "objective=ldr", "tau=0.1,0.5", "epochs=1", "--multirun"),
+        ("task=digits", "objective=ldr", "tau=0.1,0.5", "epochs=1", BASIC, "--multirun"),
     ],
 )
 def test_flags_may_stand_anywhere(command, root, words):
@@ -103,7 +103,7 @@ def test_a_setting_that_one_objective_lacks_is_the_others_alone(command, root):
 
 
 def test_a_failing_job_costs_only_itself(command, root):
-    said = command(*QUICK, "optimizer=sgd", "lr=1e30,0.01", "-m")
+    said = command(*QUICK, "optimizer=sgd", "lr=1e30,0.01", "-m", BASIC)
     assert said.code == 1
     assert "1 job failed" in said.err
     assert "the loss is nan at step 2 (epoch 1, batch 2)" in said.err
@@ -316,6 +316,7 @@ def test_lists_and_shows(command):
     assert re.search(r"^ppo +Schulman et al. 2017", experiments, re.MULTILINE)
 
 
+@pytest.mark.full
 def test_an_edited_loss_is_another_run(command, root):
     loss = (
         "from torch.nn import functional as F\n"
