@@ -65,13 +65,13 @@ def _sampled(
 def drawn(
     scores: Tensor, generator: torch.Generator | None, temperature: float, top_p: float
 ) -> Tensor:
-    """A token for each row of scores: [batch, 1]."""
+    """A token for each row of scores, the last one where these are not finite: [batch, 1]."""
     if temperature == 0:
         return scores.argmax(dim=-1, keepdim=True)
     probabilities = nucleus((scores / temperature).softmax(dim=-1), top_p)
     up_to = probabilities.cumsum(dim=-1, dtype=torch.float64)
     share = 1 - torch.rand(len(scores), 1, generator=generator, device=scores.device).double()
-    return torch.searchsorted(up_to, share * up_to[:, -1:])
+    return torch.searchsorted(up_to, share * up_to[:, -1:]).clamp_max(scores.shape[-1] - 1)
 
 
 def nucleus(probabilities: Tensor, top_p: float) -> Tensor:

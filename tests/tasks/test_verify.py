@@ -135,6 +135,15 @@ def test_samples_have_the_models_probabilities() -> None:
     assert statistic < 16.27  # chi-square of 3 degrees of freedom, at 0.001
 
 
+def test_scores_that_are_not_finite_give_a_token_and_the_loss_says_so(built) -> None:
+    experiment = built("verify", "objective=grpo", "batch_size=16", "initial=null")
+    learner = experiment.learner
+    learner.model.head.weight.data.fill_(math.nan)
+    batch = next(learner.protocol.batches(learner.model, 0, 0))
+    assert batch.tokens.max() < len(ALPHABET)
+    assert experiment.algorithm.update(batch)["loss"].isnan()
+
+
 def test_the_nucleus_is_the_fewest_that_reach_its_share() -> None:
     p = torch.tensor([[0.1, 0.5, 0.15, 0.25]])
     assert nucleus(p, 0.5).nonzero()[:, 1].tolist() == [1]
