@@ -32,7 +32,8 @@ def minari_episodes(dataset: str, *, episodes: Count | None = None) -> Trajector
             there is nothing to normalise a return by.
 
     Source:
-        Younis et al. 2024, Minari; scores: Fu et al. 2020, arXiv:2004.07219.
+        Younis et al. 2024, Minari, doi:10.5281/zenodo.13767625. Scores: Fu et al. 2020,
+        arXiv:2004.07219.
     """
     found, played = _loaded(dataset, episodes)
     made = described(dataset, partial(found.recover_environment, eval_env=True))
