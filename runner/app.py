@@ -162,10 +162,11 @@ def call_hydra(task: TaskFunction, flags: list[str], overrides: list[str]) -> No
 
 def _as_axis(override: Override, error: str) -> str:
     """An override; the one that the error is about, if it has a single value, as an axis."""
-    about = f"override '{override.key_or_group}'" in error
-    if not about or override.is_sweep_override() or override.type is not OverrideType.CHANGE:
+    key = override.key_or_group
+    fixed = override.type is OverrideType.CHANGE and not override.is_sweep_override()
+    if not fixed or key.startswith("hydra.") or f"override '{key}'" not in error:
         return str(override.input_line)
-    return f"{override.key_or_group}=choice({override.get_value_element_as_str()})"
+    return f"{key}=choice({override.get_value_element_as_str()})"
 
 
 @contextmanager

@@ -97,9 +97,10 @@ def test_a_setting_that_one_objective_lacks_is_the_others_alone(command, root):
     said = command(*words, "tau=0.5", "q=0.3").out
     for job in ("ldr epochs=1 tau=0.5", "gce epochs=1 q=0.3", "cross_entropy epochs=1"):
         assert f"digits {job} seed=0" in said
-    said = command(*words, "tua=0.5")
-    assert said.code == 1
-    assert "tua does not exist" in said.err
+    for wrong in ("tua", "hydra.launcher.retires"):
+        said = command(*words, f"{wrong}=1")
+        assert said.code == 1
+        assert f"{wrong} does not exist" in said.err
 
 
 def test_a_failing_job_costs_only_itself(command, root):
