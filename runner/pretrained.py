@@ -36,12 +36,20 @@ def descriptions(config: Mapping[str, Any]) -> dict[str, Any]:
         InputError: Two terms mean different models by one name.
     """
     found: dict[str, Any] = {}
-    for part in (config, *config.get("terms", {}).values()):
+    for part in _with_terms(config):
         for name in ("initial", *part.get("builds_on", [])):
             described = part.get(name)
             if described is not None and found.setdefault(name, described) != described:
                 raise InputError(f"the terms build on different models called {name}.")
     return found
+
+
+def _with_terms(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A config, and those of the objectives that its own is made of, at any depth."""
+    yield config
+    for term in (config.get("term"), *(config.get("terms") or {}).values()):
+        if isinstance(term, Mapping):
+            yield from _with_terms(term)
 
 
 def config_of(run: Path) -> dict[str, Any]:

@@ -60,6 +60,16 @@ def test_a_model_of_the_same_kind_is_where_it_starts(command, root):
     assert all(torch.equal(begun[name], value) for name, value in weights(before).items())
 
 
+def test_a_term_brings_what_it_builds_on(command, root):
+    around = ("objective=dynamic_loss_reweighting", "objective@term=dpo", "model.width=16")
+    said = command("task=pairs", *around, "steps=2", "term.initial.steps=2")
+    assert "first pairs sft model=transformer" in said.out
+    said = command(
+        "task=digits", *around[:1], "objective@term=kd", "term.teacher.steps=2", "steps=2"
+    )
+    assert "first digits cross_entropy model=mlp" in said.out
+
+
 @pytest.mark.full
 def test_a_sweep_trains_each_teacher_once_and_counts_its_students_alone(command, root):
     said = command(*WORDS, "tau=1,2", "seed=0,1", "-m")
