@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from runner.console import console
 from runner.identity import data_digest, source_digest, targets
 from runner.identity import signature as sign
 from runner.pretrained import descriptions, own_choices, own_config
-from runner.rundir import Busy, Interrupted, RunDir, State, write_whole
+from runner.rundir import Busy, Done, Interrupted, RunDir, State, write_whole
 
 PLACES = {"root", "data", "tracking", "device"}
 """Settings that say where a run happens; its name leaves them out."""
@@ -227,9 +227,14 @@ def execute(job: Job) -> dict[str, float]:
     Raises:
         InputError: Bad input, found before any work.
     """
-    if job.is_done():
-        found: dict[str, float] = job.directory.status["metrics"]
-        return found
+    if not job.is_done():
+        with suppress(Done):  # by another process, meanwhile
+            _train(job)
+    found: dict[str, float] = job.directory.status["metrics"]
+    return found
+
+
+def _train(job: Job) -> None:
     config = job.config
     from runner.build import build
     from runner.display import display_on
@@ -253,7 +258,6 @@ def execute(job: Job) -> dict[str, float]:
         metrics = train(experiment, run, events, display, stop)
         monitor = experiment.learner.protocol.monitor
         run.finish(metrics, monitor=monitor._asdict())
-    return metrics
 
 
 def finished(job: Job) -> Path:

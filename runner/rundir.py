@@ -73,6 +73,9 @@ TAIL = 16384
 SIGN_OF_LIFE = 60.0
 """Seconds for which a heartbeat shows that a worker of another host is alive."""
 
+LOOKS = 3
+"""Looks at a lock before it counts as held: who asks whether it is held holds it for a moment."""
+
 OWN = ("checkpoint.pt", "status.json", "environment.json")
 """What only the worker writes, again and again."""
 
@@ -83,6 +86,10 @@ class Interrupted(BaseException):
 
 class Busy(InputError):
     """Another process is at work on the run."""
+
+
+class Done(InputError):
+    """Another process has finished the run."""
 
 
 class RunDir:
@@ -111,7 +118,8 @@ class RunDir:
             directory.path.mkdir(parents=True, exist_ok=True)
             write_whole(directory.path / "config.yaml", config)
             write_whole(directory.path / "run.json", json.dumps(run, indent=1))
-            directory._write_status({"state": State.PLANNED, "attempt": 0})
+            status = json.dumps({"state": State.PLANNED, "attempt": 0}, indent=1)
+            write_whole(directory.path / "status.json", status, new=True)
         return directory
 
     def exists(self) -> bool:
@@ -174,10 +182,13 @@ class RunDir:
         return status["state"] == State.RUNNING and not here and self.silent_for() < SIGN_OF_LIFE
 
     def _hold(self, lock: IO[str]) -> None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Busy(f"{self.path} is being written by another process.") from None
+        for _ in range(LOOKS):
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(0.01)
+        else:
+            raise Busy(f"{self.path} is being written by another process.")
         if self._is_alive_elsewhere():
             raise Busy(f"{self.path} is being written by a process on another host.")
 
@@ -187,14 +198,17 @@ class RunDir:
 
         Raises:
             Busy: Another process is at work on this run.
+            Done: Another process has finished it.
         """
         with (self.path / "lock").open("w") as lock:
             self._hold(lock)
+            before = read_json(self.path / "status.json")
+            if before["state"] == State.DONE:
+                raise Done(f"{self.path} is done.")
             for file in OWN:
                 for partial in self.path.glob(f".{file}.*"):  # of a worker that was killed
                     partial.unlink()
             (self.path / "heartbeat").unlink(missing_ok=True)
-            before = read_json(self.path / "status.json")
             state = State(before["state"])
             if state is State.RUNNING:  # whoever wrote this is dead: the lock was free
                 state = State.INTERRUPTED
@@ -281,13 +295,6 @@ def is_held(lock: Path) -> bool:
     return False
 
 
-def _hold(lock: IO[str], path: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InputError(f"{path} is being written by another process.") from None
-
-
 class Events:
     """events.jsonl, open for appending."""
 
@@ -348,7 +355,9 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def write_whole(path: Path, content: str | Callable[[BinaryIO], object]) -> None:
+def write_whole(
+    path: Path, content: str | Callable[[BinaryIO], object], *, new: bool = False
+) -> None:
     """Write a file so that it appears whole or not at all, whatever is cut off meanwhile.
 
     After a loss of power the file is there as it is now or as it was before.
@@ -356,6 +365,7 @@ def write_whole(path: Path, content: str | Callable[[BinaryIO], object]) -> None
     Args:
         path: The file.
         content: Its text, or a function that writes it to an open file.
+        new: Leave a file that is there already, by then, as it is.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -366,10 +376,13 @@ def write_whole(path: Path, content: str | Callable[[BinaryIO], object]) -> None
                 content(file)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
+        if new:
+            with suppress(FileExistsError):
+                path.hardlink_to(partial)
+        else:
+            partial.replace(path)
+    finally:
         partial.unlink(missing_ok=True)
-        raise
 
 
 def all_runs(root: Path) -> list[RunDir]:

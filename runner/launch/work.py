@@ -5,7 +5,7 @@ from contextlib import suppress
 from objectives.errors import InputError
 from runner.job import Job, execute
 from runner.launch.calls import answer, composed, is_call
-from runner.rundir import Interrupted, RunDir, State
+from runner.rundir import Done, Interrupted, RunDir, State
 
 
 def work_on(run: RunDir) -> int:
@@ -25,7 +25,7 @@ def work_on(run: RunDir) -> int:
         return 1
     except Exception as error:
         if run.state is not State.FAILED:  # found before the attempt: it is noted all the same
-            with suppress(type(error)), run.attempt():
+            with suppress(type(error), Done), run.attempt():
                 raise
         return 1
     return 0

@@ -70,6 +70,18 @@ def test_a_term_brings_what_it_builds_on(command, root):
     assert "first digits cross_entropy model=mlp" in said.out
 
 
+def test_a_teacher_that_another_process_finishes_meanwhile_is_taken(command, root, monkeypatch):
+    def built_late(config, **how):
+        if "teacher" not in config:
+            monkeypatch.setattr("runner.build.build", build)
+            assert command(*WORDS, "tau=1").code == 0
+        return build(config, **how)
+
+    monkeypatch.setattr("runner.build.build", built_late)
+    assert command(*WORDS).code == 0
+    assert [run.status["attempt"] for run in all_runs(root)] == [1, 1, 1]
+
+
 @pytest.mark.full
 def test_a_sweep_trains_each_teacher_once_and_counts_its_students_alone(command, root):
     said = command(*WORDS, "tau=1,2", "seed=0,1", "-m")

@@ -1,16 +1,19 @@
 """The run directory: its states, its lock, and files that appear whole or not at all."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from objectives.errors import InputError
 from runner.rundir import (
+    Done,
     Events,
     Interrupted,
     RunDir,
@@ -92,9 +95,32 @@ def test_failed_and_interrupted_runs_are_tried_again(run):
 
 def test_what_is_done_does_not_start_again(run):
     write_whole(run.path / "status.json", json.dumps({"state": State.DONE, "attempt": 1}))
-    with pytest.raises(InputError, match="is done: it cannot become running"), run.attempt():
+    with pytest.raises(Done, match="is done"), run.attempt():
         pass
     assert run.state is State.DONE
+
+
+def test_planning_what_began_meanwhile_changes_nothing(tmp_path, monkeypatch):
+    def begun_meanwhile(path, content, **how):
+        if path.name == "status.json":
+            monkeypatch.undo()
+            with RunDir.plan(tmp_path, PLANNED, "a: 1\n").attempt():
+                RunDir(path.parent).finish({"test/accuracy": 0.5})
+        write_whole(path, content, **how)
+
+    monkeypatch.setattr("runner.rundir.write_whole", begun_meanwhile)
+    run = RunDir.plan(tmp_path, PLANNED, "a: 1\n")
+    assert (run.state, run.status["attempt"]) == (State.DONE, 1)
+    assert not list(run.path.glob(".*"))
+
+
+def test_a_look_at_the_lock_does_not_keep_a_worker_from_it(run):
+    with (run.path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        threading.Timer(0.005, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
+        with run.attempt():
+            run.finish({})
+    assert run.status["attempt"] == 1
 
 
 def test_what_was_pruned_may_be_gone_on_with(run):
