@@ -48,15 +48,14 @@ def info_nce(
     """
     anchors = unit(torch.cat([embeddings_1, embeddings_2]))
 
-    def of_rows(rows: Tensor) -> tuple[Tensor, ...]:
-        similarity = anchors[rows] @ anchors.T
+    def of_rows(similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         positive = _other_view(rows, len(anchors))[:, None]
         others = (similarity / tau).scatter(1, rows[:, None], -torch.inf)
         loss = F.cross_entropy(others, positive.squeeze(1), reduction="none")
         return loss, *_seen(similarity.detach(), others.detach(), rows, positive)
 
-    loss, *seen = by_rows(of_rows, anchors)
-    of_positives, of_negatives, nearest, hard = (column.mean() for column in seen)
+    loss, *seen = by_rows(of_rows, anchors, anchors)
+    of_positives, of_negatives, nearest, hard = (column.detach().mean() for column in seen)
     negatives = max(len(anchors) - 2, 1)
     return loss, {
         "positive_similarity": of_positives,
@@ -146,25 +145,25 @@ class ISogCLR(nn.Module):
         twice = index.repeat(2)
         tau, before = self.temperatures[twice], self.log_means[twice]
 
-        def of_rows(rows: Tensor) -> tuple[Tensor, ...]:
-            return self._of_rows(anchors, rows, tau[rows, None], before[rows, None])
+        def of_rows(similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+            return self._of_rows(similarity, rows, tau[rows, None], before[rows, None])
 
-        loss, log_mean, drift, robust = by_rows(of_rows, anchors)
+        loss, log_mean, drift, robust = by_rows(of_rows, anchors, anchors)
         if self.training and len(index) > 1:
             self._adapt(index, log_mean, drift)
-        metrics = {"temperature": tau.mean(), "robust_loss": robust.mean()}
+        metrics = {"temperature": tau.mean(), "robust_loss": robust.detach().mean()}
         return loss.view(2, -1).sum(dim=0), metrics
 
     def _of_rows(
-        self, anchors: Tensor, rows: Tensor, tau: Tensor, before: Tensor
+        self, similarity: Tensor, rows: Tensor, tau: Tensor, before: Tensor
     ) -> tuple[Tensor, ...]:
         """Loss, new logarithm of the mean, gradient of the temperature, robust loss."""
-        similarity = anchors[rows] @ anchors.T
-        positive = _other_view(rows, len(anchors))[:, None]
+        anchors = similarity.shape[1]
+        positive = _other_view(rows, anchors)[:, None]
         negative = torch.ones_like(similarity, dtype=torch.bool)
         negative = negative.scatter(1, rows[:, None], False).scatter(1, positive, False)
         scaled = (similarity.detach() / tau).masked_fill(~negative, -torch.inf)
-        log_negatives = math.log(max(len(anchors) - 2, 1))
+        log_negatives = math.log(max(anchors - 2, 1))
         log_mean = self._averaged(before, scaled.logsumexp(1, keepdim=True) - log_negatives)
         weights = (scaled - log_mean - log_negatives).exp().masked_fill(~negative, 0.0)
         to_negatives = (weights.to(similarity.dtype) * similarity).sum(dim=1)

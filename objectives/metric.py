@@ -50,15 +50,15 @@ def contrastive_pair(
     """
     vectors = unit(embeddings)
 
-    def of_rows(rows: Tensor) -> tuple[Tensor, ...]:
-        distance = distances(vectors[rows] @ vectors.T)
+    def of_rows(similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+        distance = distances(similarity)
         positive, negative = _pairs(labels, rows)
         return (
-            *sum_and_count(F.relu(distance - pos_margin), positive),
-            *sum_and_count(F.relu(neg_margin - distance), negative),
+            *sum_and_count(distance - pos_margin, positive),
+            *sum_and_count(neg_margin - distance, negative),
         )
 
-    of_positives, positives, of_negatives, negatives = by_rows(of_rows, vectors)
+    of_positives, positives, of_negatives, negatives = by_rows(of_rows, vectors, vectors)
     return share_of_mean(of_positives, positives) + share_of_mean(of_negatives, negatives)
 
 
@@ -92,8 +92,8 @@ def triplet(
     """
     vectors = unit(embeddings)
 
-    def of_rows(rows: Tensor) -> tuple[Tensor, ...]:
-        distance = distances(vectors[rows] @ vectors.T)
+    def of_rows(similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+        distance = distances(similarity)
         positive, negative = _pairs(labels, rows)
         nearest = distance.masked_fill(~negative, torch.inf).sort(dim=1).values
         sums = F.pad(nearest.masked_fill(nearest.isinf(), 0.0).cumsum(dim=1), (1, 0))
@@ -102,7 +102,7 @@ def triplet(
         hinges = (within * reach - sums.gather(1, within)).masked_fill(~positive, 0.0)
         return hinges.sum(dim=1), (within * positive).sum(dim=1)
 
-    sums, counts = by_rows(of_rows, vectors)
+    sums, counts = by_rows(of_rows, vectors, vectors)
     return share_of_mean(sums, counts), {"active_triplets": counts.to(sums.dtype).mean()}
 
 
@@ -144,8 +144,7 @@ def ms_loss(
     """
     vectors = unit(embeddings)
 
-    def of_rows(rows: Tensor) -> tuple[Tensor, ...]:
-        similarity = vectors[rows] @ vectors.T
+    def of_rows(similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         positive, negative = _mined(similarity.detach(), *_pairs(labels, rows), epsilon)
         loss = (
             log_one_plus(-alpha * (similarity - lam), positive) / alpha
@@ -153,7 +152,7 @@ def ms_loss(
         )
         return loss, positive.sum(dim=1), negative.sum(dim=1)
 
-    loss, positives, negatives = by_rows(of_rows, vectors)
+    loss, positives, negatives = by_rows(of_rows, vectors, vectors)
     return loss, {
         "mined_positives": positives.to(loss.dtype).mean(),
         "mined_negatives": negatives.to(loss.dtype).mean(),
@@ -177,8 +176,8 @@ def _mined(
 
 def sum_and_count(terms: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
     """Of each row, over the terms that count and are above 0."""
-    terms = terms.masked_fill(~counted, 0.0)
-    return terms.sum(dim=1), (terms > 0).sum(dim=1)
+    counted = counted & (terms.detach() > 0)
+    return terms.masked_fill(~counted, 0.0).sum(dim=1), counted.sum(dim=1)
 
 
 def share_of_mean(sums: Tensor, counts: Tensor) -> Tensor:

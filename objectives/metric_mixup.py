@@ -11,7 +11,6 @@ from typing import Annotated
 from annotated_types import Ge, Gt
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from objectives.domains import Scalar
 from objectives.metric import (
@@ -70,8 +69,8 @@ def metrix(
     """
     vectors, mixtures = unit(embeddings), unit(mixed_embeddings)
 
-    def of_rows(rows: Tensor) -> tuple[Tensor, ...]:
-        lead = vectors[rows] @ mixtures.T - lam
+    def of_rows(similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+        lead = similarity - lam
         shares, mixed = _relations(
             labels[rows], index[rows], mixed_labels, mixed_index, mixed_shares
         )
@@ -81,7 +80,7 @@ def metrix(
         return (as_positives + as_negatives,)
 
     clean, metrics = ms_loss(embeddings, labels, alpha=alpha, beta=beta, lam=lam, epsilon=epsilon)
-    (of_mixtures,) = by_rows(of_rows, vectors)
+    (of_mixtures,) = by_rows(of_rows, vectors, mixtures)
     return clean + weight * of_mixtures, {**metrics, "mixtures_loss": of_mixtures.detach().mean()}
 
 
@@ -126,18 +125,18 @@ def metrix_contrastive(
     """
     vectors, mixtures = unit(embeddings), unit(mixed_embeddings)
 
-    def of_rows(rows: Tensor) -> tuple[Tensor, ...]:
-        distance = distances(vectors[rows] @ mixtures.T)
+    def of_rows(similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+        distance = distances(similarity)
         shares, mixed = _relations(
             labels[rows], index[rows], mixed_labels, mixed_index, mixed_shares
         )
         return (
             *sum_and_count(shares * distance, mixed),
-            *sum_and_count((1 - shares) * F.relu(neg_margin - distance), mixed),
+            *sum_and_count((1 - shares) * (neg_margin - distance), mixed),
         )
 
     clean = contrastive_pair(embeddings, labels, neg_margin=neg_margin)
-    of_positives, positives, of_negatives, negatives = by_rows(of_rows, vectors)
+    of_positives, positives, of_negatives, negatives = by_rows(of_rows, vectors, mixtures)
     of_mixtures = share_of_mean(of_positives, positives) + share_of_mean(of_negatives, negatives)
     return clean + weight * of_mixtures, {"mixtures_loss": of_mixtures.detach().mean()}
 

@@ -120,13 +120,13 @@ class TwoViews(Protocol):
 def spread(vectors: Tensor, labels: Tensor) -> dict[str, float]:
     """Uniformity and tolerance of unit vectors: see `TwoViews`."""
 
-    def of_rows(rows: Tensor) -> tuple[Tensor, ...]:
-        similarity = (vectors[rows] @ vectors.T).double()
+    def of_rows(similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+        similarity = similarity.double()
         same = (labels[rows, None] == labels).scatter(1, rows[:, None], False)
         near = (4 * similarity - 4).exp().scatter(1, rows[:, None], 0.0)
         return near.sum(dim=1), similarity.mul(same).sum(dim=1), same.sum(dim=1)
 
-    near, similarity, same = (column.sum() for column in by_rows(of_rows, vectors))
+    near, similarity, same = (column.sum() for column in by_rows(of_rows, vectors, vectors))
     pairs = len(vectors) * (len(vectors) - 1)
     return {
         "uniformity": -(near / pairs).log().item(),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from objectives import pairs
 from objectives.contrastive import ISogCLR, info_nce
+from objectives.errors import InputError
 
 VIEWS = ("embeddings_1", "embeddings_2")
 CASES = {
@@ -240,6 +241,29 @@ def test_blocks_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     whole = passes()
     monkeypatch.setattr(pairs, "BLOCK", 5 * 12)  # five rows at once
     torch.testing.assert_close(passes(), whole, rtol=1e-10, atol=1e-12)
+
+
+def test_blocks_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backward pass makes the similarities as the forward pass did."""
+
+    inputs = [view.float().requires_grad_() for view in random_views()]
+
+    def passes() -> tuple[Tensor, ...]:
+        with torch.autocast("cpu", torch.bfloat16):
+            values, _ = info_nce(*inputs)
+        return values, *torch.autograd.grad(values.mean(), inputs)
+
+    whole = passes()
+    monkeypatch.setattr(pairs, "BLOCK", 5 * 12)
+    for ours, theirs in zip(passes(), whole, strict=True):
+        assert ours.dtype == theirs.dtype
+        torch.testing.assert_close(ours, theirs, rtol=0.02, atol=1e-3)
+
+
+def test_blocks_refuse_what_would_lose_its_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairs, "BLOCK", 5 * 12)
+    with pytest.raises(InputError, match="of 12 embeddings at once no setting can be learned"):
+        info_nce(*random_views(), tau=torch.tensor(0.1, requires_grad=True))
 
 
 def test_second_derivative_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
