@@ -95,12 +95,13 @@ def triplet(
     def of_rows(similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         distance = distances(similarity)
         positive, negative = _pairs(labels, rows)
-        nearest = distance.masked_fill(~negative, torch.inf).sort(dim=1).values
-        sums = F.pad(nearest.masked_fill(nearest.isinf(), 0.0).cumsum(dim=1), (1, 0))
-        reach = distance + margin
-        within = torch.searchsorted(nearest.detach(), reach.detach())
-        hinges = (within * reach - sums.gather(1, within)).masked_fill(~positive, 0.0)
-        return hinges.sum(dim=1), (within * positive).sum(dim=1)
+        nearest = torch.where(negative, distance, torch.inf).sort(dim=1).values
+        sums = F.pad(torch.where(nearest.isinf(), 0.0, nearest).cumsum(dim=1), (1, 0))
+        first = positive.to(torch.uint8).topk(int(positive.sum(dim=1).max()), dim=1)
+        reach = distance.gather(1, first.indices) + margin
+        within = torch.searchsorted(nearest.detach(), reach.detach()) * first.values
+        hinges = within * reach - sums.gather(1, within)
+        return hinges.sum(dim=1), within.sum(dim=1)
 
     sums, counts = by_rows(of_rows, vectors, vectors)
     return share_of_mean(sums, counts), {"active_triplets": counts.to(sums.dtype).mean()}
@@ -177,7 +178,7 @@ def _mined(
 def sum_and_count(terms: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
     """Of each row, over the terms that count and are above 0."""
     counted = counted & (terms.detach() > 0)
-    return terms.masked_fill(~counted, 0.0).sum(dim=1), counted.sum(dim=1)
+    return torch.where(counted, terms, 0.0).sum(dim=1), counted.sum(dim=1)
 
 
 def share_of_mean(sums: Tensor, counts: Tensor) -> Tensor:
