@@ -83,11 +83,14 @@ def composed() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def built(composed: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
-    """Build a small experiment from overrides, its model ready to train."""
+    """Build a small experiment from overrides, its model ready to train.
+
+    Settings of the top level that nothing refers to may be given as they are: composing is slow.
+    """
     from runner.build import build
 
-    def build_small(task: str, *overrides: str) -> Any:
-        experiment = build(composed(task, *overrides))
+    def build_small(task: str, *overrides: str, **settings: Any) -> Any:
+        experiment = build(composed(task, *overrides) | settings)
         experiment.learner.model.train()
         return experiment
 

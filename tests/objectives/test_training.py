@@ -94,7 +94,7 @@ def test_goes_on_from_its_state(built: Built, task: str, objective: str) -> None
     state, random_state = saved(experiment), torch.get_rng_state()
     expected = experiment.algorithm.update(second)
 
-    other = built(task, *overrides(task, objective), "seed=5")  # differs until it is loaded
+    other = built(task, *overrides(task, objective), seed=5)  # differs until it is loaded
     for name, part in stateful(other).items():
         part.load_state_dict(state[name])
     torch.set_rng_state(random_state)  # as a checkpoint has it
@@ -114,9 +114,9 @@ def test_accumulated_gradient_is_that_of_the_batch(built: Built, task: str, obje
     whole = built(task, *chosen)
     if whole.learner.objective.traits.coupled:
         with pytest.raises(InputError, match="accumulate=3 would change this objective, since"):
-            built(task, *chosen, "accumulate=3")
+            built(task, *chosen, accumulate=3)
         return
-    parts = built(task, *chosen, "accumulate=3")  # of 6, 6 and 4 examples
+    parts = built(task, *chosen, accumulate=3)  # of 6, 6 and 4 examples
     (batch,) = batches(whole, 1)
     metrics, in_parts = whole.learner.backward(batch), parts.learner.backward(batch)
     torch.testing.assert_close(in_parts, metrics)

@@ -80,6 +80,7 @@ def test_a_sweep_on_the_cores(command, root):
     assert "2 jobs, 2 finished before" in again.out
 
 
+@pytest.mark.full
 def test_what_fails_costs_itself_alone(command, root, trouble):
     said = command(*LOCAL, "objective=trouble", "kind=1,0,2")
     assert said.code == 1
