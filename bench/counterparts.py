@@ -13,6 +13,8 @@ from bench import trl_losses
 from bench.trl_losses import Side
 from objectives import classification, distillation, generation, ordinal, regression, verifiable
 from objectives import preference as pairs
+from objectives.parts.advantages import centred
+from objectives.parts.aggregates import per_budget
 from objectives.records import (
     Denoised,
     Distilled,
@@ -325,8 +327,8 @@ def of_responses() -> dict[str, Case]:
     """Objectives of rewarded responses."""
     ours = partial(Case, record=responses, size=2 * SEQUENCES)
     dr_grpo = {
-        "advantage": partial(verifiable.centred),
-        "aggregate": partial(verifiable.per_budget),
+        "advantage": partial(centred),
+        "aggregate": partial(per_budget),
         "kl_beta": 0.0,
     }
     return {

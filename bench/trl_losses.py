@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from objectives.parts.advantages import SMALL
 from objectives.records import Preference, Responses, Rewards
-from objectives.verifiable import SMALL
 
 
 class Side(NamedTuple):

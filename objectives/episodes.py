@@ -10,18 +10,12 @@ from torch import Tensor
 
 from objectives.domains import Scalar
 from objectives.objective import declare
-from objectives.verifiable import (
-    GROUPED,
-    Groups,
-    Mask,
-    Tokens,
-    Values,
-    clipped_surrogate,
-    k3,
-    per_token,
-    share,
-    standardized,
-)
+from objectives.parts import Groups, Mask, Tokens, Values, share
+from objectives.parts.advantages import standardized
+from objectives.parts.aggregates import per_token
+from objectives.parts.divergences import k3
+from objectives.parts.surrogates import ppo_clip
+from objectives.verifiable import GROUPED
 
 
 @declare(coupled=GROUPED)
@@ -37,6 +31,7 @@ def gigpo(
     step_rewards: Tokens,
     *,
     advantage: Callable[..., Tensor] = standardized,
+    surrogate: Callable[..., tuple[Tensor, Tensor]] = ppo_clip,
     aggregate: Callable[..., Tensor] = per_token,
     kl: Callable[..., Tensor] = k3,
     omega: Annotated[Scalar, Ge(0)] = 1.0,
@@ -66,6 +61,7 @@ def gigpo(
         step_rewards: What the environment gives for it, there.
         advantage: From values and groups to advantages: standardized, centred. One that is alone in
             its group has none.
+        surrogate: What the first term is: ppo_clip, cispo_clip.
         aggregate: From losses of tokens to one an episode: per_response, per_token, per_budget.
         kl: Estimator of a token's KL to the reference: k1, k2, k3.
         omega: Weight of the advantages of actions.
@@ -76,7 +72,7 @@ def gigpo(
 
     Returns:
         Loss per episode; grpo's at omega = 0. Metrics: the share of clipped tokens, the KL per
-        token by k3, and the share of actions that are not alone in their state.
+        token by `kl`, and the share of actions that are not alone in their state.
 
     Source:
         Feng et al. 2025, arXiv:2505.10978. In the official code an episode that is alone in its
@@ -86,14 +82,12 @@ def gigpo(
     states = numbered(group, anchors, starts)
     step = advantage(returns.flatten(), states.flatten()).view_as(returns)
     worth = advantage(rewards, group)[:, None] + omega * step.gather(1, first_tokens(starts))
-    losses, clipped = clipped_surrogate(
-        token_logprobs, old_token_logprobs, worth, clip_low, clip_high
-    )
-    losses = losses + kl_beta * kl(token_logprobs, ref_token_logprobs)
+    losses, clipped = surrogate(token_logprobs, old_token_logprobs, worth, clip_low, clip_high)
+    divergence = kl(token_logprobs, ref_token_logprobs)
     counts = states.unique(return_inverse=True, return_counts=True)
-    return aggregate(losses, mask), {
+    return aggregate(losses + kl_beta * divergence, mask), {
         "clip_fraction": share(clipped, mask),
-        "kl": share(k3(token_logprobs.detach(), ref_token_logprobs), mask),
+        "kl": share(divergence.detach(), mask),
         "shared": share(counts[2][counts[1]] > 1, starts),
     }
 

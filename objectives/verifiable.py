@@ -1,8 +1,8 @@
 """Policy gradients on groups of responses to one prompt, each with a reward.
 
-An objective is put together by its YAML from small functions: how rewards become advantages
-(`advantage`), how the losses of tokens become one of a response (`aggregate`), and how far from the
-reference the policy is (`kl`).
+An objective is put together by its YAML from the small functions in `objectives.parts`: how rewards
+become advantages (`advantage`), how far a policy may go at once (`surrogate`), how the losses of
+tokens become one of a response (`aggregate`), and how far from the reference the policy is (`kl`).
 """
 
 from collections.abc import Callable
@@ -10,94 +10,23 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge, Gt, Interval, Le
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from objectives.domains import Scalar
 from objectives.objective import declare
-from objectives.policy import MAX_LOG_RATIO
-
-Tokens = Float[Tensor, "batch time"]
-Mask = Bool[Tensor, "batch time"]
-Values = Float[Tensor, " batch"]
-Groups = Int[Tensor, " batch"]
+from objectives.parts import Groups, Mask, Tokens, Values, group_mean, share, total
+from objectives.parts.advantages import leave_one_out, standardized
+from objectives.parts.aggregates import per_response, per_token
+from objectives.parts.divergences import k1, k3
+from objectives.parts.surrogates import ppo_clip
 
 GROUPED = "a response is worth more or less than the others of its group"
 KL_IN_REWARD = "no gradient flows through the KL in the reward"
-SMALL = 1e-6
-"""Added to a deviation."""
-
 HIGHEST_LOG_RATIO = 10.0
 """Of nft, as in its code."""
 
 SURE = 0.02
 """Of nft: a group's accuracy counts as at least this, and at most one less it."""
-
-
-def group_mean(rewards: Values, group: Groups) -> Values:
-    """The mean of each response's group."""
-    return _sums(rewards, group) / _sums(torch.ones_like(rewards), group)
-
-
-def centred(rewards: Values, group: Groups) -> Values:
-    """Rewards less their group's mean."""
-    return rewards - group_mean(rewards, group)
-
-
-def standardized(rewards: Values, group: Groups) -> Values:
-    """Rewards less their group's mean, over its sample deviation; 0 where all are equal."""
-    difference, size = centred(rewards, group), _sums(torch.ones_like(rewards), group)
-    variance = _sums(difference**2, group) / (size - 1).clamp_min(1)
-    deviation = variance.where(variance > 0, 1.0).sqrt()  # whose slope at 0 is infinite
-    return difference / (deviation + SMALL)
-
-
-def leave_one_out(rewards: Values, group: Groups) -> Values:
-    """Rewards less the mean of the others of their group; 0 where there is no other."""
-    size = _sums(torch.ones_like(rewards), group)
-    return centred(rewards, group) * size / (size - 1).clamp_min(1)
-
-
-def beside_the_best(rewards: Values, group: Groups, *, best: float = 1.0) -> Values:
-    """As `standardized`, in a group that has one response more, of reward `best`.
-
-    A group that is wrong as a whole has negative advantages, one that is right as a whole none.
-    """
-    size = _sums(torch.ones_like(rewards), group) + 1
-    mean = (_sums(rewards, group) + best) / size
-    squares = _sums((rewards - mean) ** 2, group) + (best - mean) ** 2
-    return (rewards - mean) / ((squares / (size - 1)).sqrt() + SMALL)
-
-
-def per_response(losses: Tokens, mask: Mask) -> Values:
-    """The mean of each response's tokens: all responses count alike; 0 of an empty one."""
-    return _total(losses, mask) / mask.sum(dim=1).clamp_min(1)
-
-
-def per_token(losses: Tokens, mask: Mask) -> Values:
-    """The sum of each response's tokens, over the mean length: all tokens count alike."""
-    return _total(losses, mask) * len(mask) / mask.sum().clamp_min(1)
-
-
-def per_budget(losses: Tokens, mask: Mask) -> Values:
-    """The sum of each response's tokens, over the longest length that there may be."""
-    return _total(losses, mask) / mask.shape[1]
-
-
-def k1(logprobs: Tokens, ref_logprobs: Tokens) -> Tokens:
-    """The log ratio: unbiased, of high variance; its gradient is not that of the KL."""
-    return logprobs - ref_logprobs
-
-
-def k2(logprobs: Tokens, ref_logprobs: Tokens) -> Tokens:
-    """Half its square: biased, of low variance; its gradient is that of the KL."""
-    return (logprobs - ref_logprobs) ** 2 / 2
-
-
-def k3(logprobs: Tokens, ref_logprobs: Tokens) -> Tokens:
-    """exp(-log ratio) - 1 + log ratio: unbiased, never negative."""
-    log_ratio = (ref_logprobs - logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-    return torch.expm1(log_ratio) - log_ratio
 
 
 @declare(coupled=GROUPED)
@@ -110,8 +39,10 @@ def grpo(
     group: Groups,
     *,
     advantage: Callable[..., Tensor] = standardized,
+    surrogate: Callable[..., tuple[Tensor, Tensor]] = ppo_clip,
     aggregate: Callable[..., Tensor] = per_response,
     kl: Callable[..., Tensor] = k3,
+    reward_kl: Callable[..., Tensor] = k1,
     clip_low: Annotated[Scalar, Interval(gt=0, le=1)] = 0.2,
     clip_high: Annotated[Scalar, Gt(0)] = 0.2,
     kl_beta: Annotated[Scalar, Ge(0)] = 0.04,
@@ -120,8 +51,8 @@ def grpo(
     """Group-relative policy optimisation, and all that is made of the same parts.
 
     aggregate_t( -min(r_t * A, clip(r_t, 1 - clip_low, 1 + clip_high) * A) + kl_beta * kl_t ),
-    r_t = exp(logprob_t - old_logprob_t),
-    A = advantage(reward - reward_kl_beta * sum_t (old_logprob_t - ref_logprob_t))
+    r_t = exp(logprob_t - old_logprob_t),  kl_t = kl(logprob_t, ref_logprob_t),
+    A = advantage(reward - reward_kl_beta * sum_t reward_kl(old_logprob_t, ref_logprob_t))
 
     `grpo` standardises rewards in their group and takes the mean over each response's tokens;
     `dr_grpo` does neither, so that neither easy questions nor short wrong answers weigh more;
@@ -136,47 +67,36 @@ def grpo(
         group: Responses of the same number answer the same prompt; a batch holds whole groups.
         advantage: From rewards and groups to advantages: standardized, centred, leave_one_out,
             beside_the_best.
+        surrogate: What the first term is: ppo_clip, cispo_clip.
         aggregate: From losses of tokens to one a response: per_response, per_token, per_budget.
-        kl: Estimator of a token's KL to the reference: k1, k2, k3.
+        kl: Estimator of a token's KL to the reference, in the loss: k1, k2, k3. The gradient of k1
+            is that of no KL, zero on average.
+        reward_kl: The same in the reward, of the policy that drew: k1, k2, k3.
         clip_low: How far below 1 a ratio still has a gradient.
         clip_high: How far above.
         kl_beta: Weight of the KL in the loss, in reward per nat.
-        reward_kl_beta: Weight of the KL (by k1) in the reward.
+        reward_kl_beta: Weight of the KL in the reward, in reward per nat.
 
     Returns:
         Loss per response; -A where the policy is the one that drew it and the reference, and the
-        mean is over its own tokens. Metrics: the share of clipped tokens, the KL per token by k3,
+        mean is over its own tokens. Metrics: the share of clipped tokens, the KL per token by `kl`,
         the share of responses without an advantage.
 
     Source:
         Shao et al. 2024, arXiv:2402.03300; Liu et al. 2025, arXiv:2503.20783 (dr_grpo); Nan et
         al. 2025 (ngrpo). Official code differs in the small number that is added to a deviation.
     """
-    drift = _total(old_token_logprobs - ref_token_logprobs, mask)
+    drift = total(reward_kl(old_token_logprobs, ref_token_logprobs), mask)
     worth = advantage(rewards - reward_kl_beta * drift, group)
-    losses, clipped = clipped_surrogate(
+    losses, clipped = surrogate(
         token_logprobs, old_token_logprobs, worth[:, None], clip_low, clip_high
     )
-    losses = losses + kl_beta * kl(token_logprobs, ref_token_logprobs)
-    return aggregate(losses, mask), {
+    divergence = kl(token_logprobs, ref_token_logprobs)
+    return aggregate(losses + kl_beta * divergence, mask), {
         "clip_fraction": share(clipped, mask),
-        "kl": share(k3(token_logprobs.detach(), ref_token_logprobs), mask),
+        "kl": share(divergence.detach(), mask),
         "silent": (worth == 0).float().mean(),
     }
-
-
-def clipped_surrogate(
-    token_logprobs: Tokens,
-    old_token_logprobs: Tokens,
-    worth: Tensor,
-    clip_low: Scalar,
-    clip_high: Scalar,
-) -> tuple[Tokens, Mask]:
-    """-min(r * A, clip(r) * A) of each token, and which ratios r are clipped; A is `worth`."""
-    log_ratio = (token_logprobs - old_token_logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-    ratio = log_ratio.exp()
-    clipped = ratio.clamp(min=1 - clip_low).clamp(max=1 + clip_high)
-    return -torch.minimum(ratio * worth, clipped * worth), ratio != clipped
 
 
 @declare(coupled=GROUPED, surrogate=KL_IN_REWARD)
@@ -187,11 +107,13 @@ def rloo(
     rewards: Values,
     group: Groups,
     *,
+    kl: Callable[..., Tensor] = k1,
     kl_beta: Annotated[Scalar, Ge(0)] = 0.05,
 ) -> tuple[Values, dict[str, Tensor]]:
     """REINFORCE, leave one out: the mean of a group's other rewards is a response's baseline.
 
-    -(R_i - mean_{j != i} R_j) * sum_t logprob_t,  R = reward - kl_beta * sum_t (logprob - ref)_t
+    -(R_i - mean_{j != i} R_j) * sum_t logprob_t,
+    R = reward - kl_beta * sum_t kl(logprob_t, ref_logprob_t)
 
     The policy must be the one that drew the responses: one pass over a round, one step of it.
 
@@ -202,6 +124,7 @@ def rloo(
         rewards: What each response is worth.
         group: Responses of the same number answer the same prompt; alone in it, one has no
             gradient.
+        kl: Estimator of a token's KL to the reference: k1, as in the paper, k2, k3.
         kl_beta: Weight of the KL to the reference in the reward, in reward per nat.
 
     Returns:
@@ -210,11 +133,11 @@ def rloo(
     Source:
         Ahmadian et al. 2024, arXiv:2402.14740; Kool, van Hoof & Welling 2019.
     """
-    logprob = _total(token_logprobs, mask)
-    drift = logprob.detach() - _total(ref_token_logprobs, mask)
-    worth = leave_one_out(rewards - kl_beta * drift, group)
+    logprob = total(token_logprobs, mask)
+    divergence = kl(token_logprobs.detach(), ref_token_logprobs)
+    worth = leave_one_out(rewards - kl_beta * total(divergence, mask), group)
     return -worth * logprob, {
-        "kl": share(k3(token_logprobs.detach(), ref_token_logprobs), mask),
+        "kl": share(divergence, mask),
         "silent": (worth == 0).float().mean(),
     }
 
@@ -227,12 +150,13 @@ def remax(
     rewards: Values,
     greedy_rewards: Values,
     *,
+    kl: Callable[..., Tensor] = k1,
     kl_beta: Annotated[Scalar, Ge(0)] = 0.1,
     reward_clip: Annotated[Scalar, Gt(0)] = 5.0,
 ) -> tuple[Values, dict[str, Tensor]]:
     """REINFORCE with the reward of the greedy response to the same prompt as its baseline.
 
-    -1/T sum_t (clip(reward - greedy_reward) - kl_beta * (logprob - ref)_t) * logprob_t,
+    -1/T sum_t (clip(reward - greedy_reward) - kl_beta * kl(logprob_t, ref_logprob_t)) * logprob_t,
 
     T the mean length. As in the official code a token bears its own KL alone, not that of those
     after it, and the discount is 1.
@@ -243,6 +167,7 @@ def remax(
         mask: True on the response's tokens.
         rewards: What each response is worth.
         greedy_rewards: What the most likely response to its prompt is worth.
+        kl: Estimator of a token's KL to the reference: k1, as in the paper, k2, k3.
         kl_beta: Weight of the KL to the reference, in reward per nat.
         reward_clip: Largest lead over the greedy response that counts, of either sign.
 
@@ -253,10 +178,10 @@ def remax(
         Li et al. 2024, arXiv:2310.10505.
     """
     lead = torch.clamp(rewards - greedy_rewards, -reward_clip, reward_clip)  # type: ignore[arg-type]
-    drift = (token_logprobs - ref_token_logprobs).detach()
-    returns = lead[:, None] - kl_beta * drift
+    divergence = kl(token_logprobs.detach(), ref_token_logprobs)
+    returns = lead[:, None] - kl_beta * divergence
     return per_token(-returns * token_logprobs, mask), {
-        "kl": share(k3(token_logprobs.detach(), ref_token_logprobs), mask),
+        "kl": share(divergence, mask),
         "silent": (lead == 0).float().mean(),
     }
 
@@ -320,18 +245,3 @@ def negative_aware(
     through = cut.log() + (implicit - implicit.detach()) / cut.detach()
     losses = torch.where(right, -log_ratio, -negative_weight * through)
     return (1 - q) * losses, ~right & (implicit < floor)
-
-
-def _sums(values: Values, group: Groups) -> Values:
-    """The sum over each response's group."""
-    numbers = group.unique(return_inverse=True)[1]
-    return torch.zeros_like(values).index_add(0, numbers, values)[numbers]
-
-
-def _total(values: Tokens, mask: Mask) -> Values:
-    return torch.where(mask, values, 0.0).sum(dim=1)
-
-
-def share(values: Tensor, mask: Mask) -> Tensor:
-    """The mean over the tokens of all responses."""
-    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp_min(1)

@@ -9,8 +9,11 @@ from cases import GOLDEN, Case
 from torch import Tensor
 
 from objectives.episodes import discounted, first_tokens, gigpo, numbered
+from objectives.parts.advantages import centred
+from objectives.parts.aggregates import per_response, per_token
+from objectives.parts.divergences import k2
 from objectives.records import Episodes
-from objectives.verifiable import centred, grpo, k2, per_response, per_token
+from objectives.verifiable import grpo
 
 PARTS = "it is put together from functions"
 

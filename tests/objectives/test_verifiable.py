@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -9,25 +10,13 @@ import torch
 from cases import GOLDEN, Case
 from torch import Tensor
 
+from objectives.parts import group_mean
+from objectives.parts.advantages import beside_the_best, centred, leave_one_out, standardized
+from objectives.parts.aggregates import per_budget, per_response, per_token
+from objectives.parts.divergences import k1, k2, k3
+from objectives.parts.surrogates import cispo_clip, ppo_clip
 from objectives.records import BaselinedResponses, Responses
-from objectives.verifiable import (
-    beside_the_best,
-    centred,
-    group_mean,
-    grpo,
-    k1,
-    k2,
-    k3,
-    leave_one_out,
-    negative_aware,
-    nft,
-    per_budget,
-    per_response,
-    per_token,
-    remax,
-    rloo,
-    standardized,
-)
+from objectives.verifiable import grpo, negative_aware, nft, remax, rloo
 
 PARTS = "it is put together from functions"
 
@@ -66,11 +55,16 @@ CASES = {
         plain,
         LEARNED,
         lacks={
+            "defaults": PARTS,
             "golden": "its golden case is of the advantages: see below",
             "fall": "the surrogate is of a policy's change",
         },
     ),
-    "remax": Case(responses, LEARNED, lacks={"fall": "the surrogate is of a policy's change"}),
+    "remax": Case(
+        responses,
+        LEARNED,
+        lacks={"defaults": PARTS, "fall": "the surrogate is of a policy's change"},
+    ),
     "nft": Case(
         plain,
         LEARNED,
@@ -143,13 +137,69 @@ def test_where_the_policy_has_drawn_the_responses_grpo_is_the_policy_gradient() 
     torch.testing.assert_close(of_nft, -(worth * 5 * record.mask) / tokens)  # as nft's paper shows
 
 
-def test_kl_in_the_reward_is_less_reward_for_what_is_far_from_the_reference() -> None:
+@pytest.mark.parametrize("estimator", [k1, k2, k3])
+def test_kl_in_the_reward_is_less_reward_for_what_is_far_from_the_reference(
+    estimator: Callable[..., Tensor],
+) -> None:
     record = plain()
     tensors = list(vars(record).values())[:-1]
-    drift = ((record.old_token_logprobs - record.ref_token_logprobs) * record.mask).sum(dim=1)
-    paid, _ = grpo(*tensors, reward_kl_beta=0.5)
-    tensors[4] = record.rewards - 0.5 * drift
+    logprobs, old, ref, mask, rewards, group = tensors
+    paid, _ = grpo(*tensors, reward_kl=estimator, reward_kl_beta=0.5)
+    tensors[4] = rewards - 0.5 * (estimator(old, ref) * mask).sum(dim=1)
     torch.testing.assert_close(paid, grpo(*tensors)[0])
+    paid, metrics = rloo(logprobs, ref, mask, rewards, group, kl=estimator, kl_beta=0.5)
+    divergence = estimator(logprobs, ref) * mask
+    worth = leave_one_out(rewards - 0.5 * divergence.sum(dim=1), group)
+    torch.testing.assert_close(paid, -worth * (logprobs * mask).sum(dim=1))
+    torch.testing.assert_close(metrics["kl"], divergence.sum() / mask.sum())
+
+
+def test_kl_in_remax_is_less_return_of_the_token_that_bears_it() -> None:
+    record = responses()
+    logprobs = record.token_logprobs.clone().requires_grad_()
+    loss, _ = remax(
+        *(logprobs, record.ref_token_logprobs, record.mask),
+        *(record.rewards, record.greedy_rewards),
+        kl=k2,
+        kl_beta=0.5,
+    )
+    (gradient,) = torch.autograd.grad(loss.sum(), logprobs)
+    lead = (record.rewards - record.greedy_rewards).clamp(-5, 5)[:, None]
+    returns = lead - 0.25 * (record.token_logprobs - record.ref_token_logprobs) ** 2
+    torch.testing.assert_close(gradient, -returns * record.mask * 6 / record.mask.sum())
+
+
+@pytest.mark.parametrize(
+    ("ratio", "worth", "loss", "slope"),
+    [  # the slope by the log-probability; within 0.8 and 1.3
+        (1.0, 1.0, -1.0, -1.0),
+        (1.5, 1.0, -1.3, 0.0),  # better, and far enough
+        (1.5, -1.0, 1.5, 1.5),  # worse: all the way back
+        (0.5, 1.0, -0.5, -0.5),
+        (0.5, -1.0, 0.8, 0.0),
+    ],
+)
+def test_corners_of_the_clipped_surrogate(
+    ratio: float, worth: float, loss: float, slope: float
+) -> None:
+    logprob = torch.tensor([[math.log(ratio)]], dtype=torch.float64, requires_grad=True)
+    found, clipped = ppo_clip(logprob, torch.zeros_like(logprob), torch.tensor(worth), 0.2, 0.3)
+    (gradient,) = torch.autograd.grad(found.sum(), logprob)
+    assert found.item() == pytest.approx(loss)
+    assert gradient.item() == pytest.approx(slope)
+    assert clipped.item() == (ratio != 1)
+
+
+@pytest.mark.parametrize(("ratio", "weight"), [(1.0, 1.0), (1.5, 1.3), (0.5, 0.8)])
+@pytest.mark.parametrize("worth", [1.0, -1.0])
+def test_cispo_cuts_weights_and_no_gradient(ratio: float, weight: float, worth: float) -> None:
+    logprob = torch.tensor([[math.log(ratio) - 1]], dtype=torch.float64, requires_grad=True)
+    old = torch.full_like(logprob, -1.0)
+    found, clipped = cispo_clip(logprob, old, torch.tensor(worth), 0.2, 0.3)
+    (gradient,) = torch.autograd.grad(found.sum(), logprob)
+    assert found.item() == pytest.approx(-weight * worth * (math.log(ratio) - 1))
+    assert gradient.item() == pytest.approx(-weight * worth)
+    assert clipped.item() == (ratio != 1)
 
 
 def test_remax_without_kl_is_reinforce_with_the_greedy_baseline() -> None:
@@ -175,6 +225,40 @@ def golden(name: str) -> tuple[dict[str, Tensor], dict[str, object]]:
         for key, value in content["inputs"].items()
     }
     return inputs, content
+
+
+def test_golden_of_cispo() -> None:
+    """In liger's form the upper bound is `clip_high` itself, and there is no lower one."""
+    inputs, content = golden("cispo")
+    logprobs, hyper = inputs["logprobs"].requires_grad_(), content["hyper"]
+    loss, _ = grpo(
+        logprobs,
+        inputs["old_logprobs"],
+        inputs["old_logprobs"],
+        inputs["mask"].bool(),
+        inputs["rewards"],
+        inputs["group"],
+        surrogate=cispo_clip,
+        aggregate=per_token,
+        clip_low=1.0,
+        clip_high=hyper["clip_high"] - 1,
+        kl_beta=0.0,
+    )
+    assert loss.mean().item() == pytest.approx(content["output"], rel=1e-6)
+    loss.mean().backward()
+    expected = torch.tensor(content["grad"]["logprobs"], dtype=torch.float64)
+    torch.testing.assert_close(logprobs.grad, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("estimator", [k1, k2, k3])
+def test_golden_of_kl(estimator: Callable[..., Tensor]) -> None:
+    inputs, content = golden(f"kl_{estimator.__name__}")
+    logprobs = inputs["logprobs"].requires_grad_()
+    found = estimator(logprobs, inputs["ref_logprobs"])
+    torch.testing.assert_close(found, torch.tensor(content["output"], dtype=torch.float64))
+    found.sum().backward()
+    expected = torch.tensor(content["grad"]["logprobs"], dtype=torch.float64)
+    torch.testing.assert_close(logprobs.grad, expected)
 
 
 def test_golden_of_rloo() -> None:

@@ -237,7 +237,7 @@ BAD = {
     "half an actor": (("task=gym", "actors=1.5"), "actors=1.5 is outside the domain of OnPolicy"),
     "a part of an objective": (
         ("task=verify", "kl=k9"),
-        "objective cannot be made: objectives.verifiable has no k9 (it has: group_mean, ",
+        "objective cannot be made: objectives.parts.divergences has no k9 (it has: k1, k2, k3)",
     ),
     "a list": (("list", "foo"), "'foo' is not one of"),
     "something to show": (("show", "objective=lddr"), "Did you mean objective=ldr?"),
