@@ -1,5 +1,6 @@
 """Causal language models in the Hugging Face hub's format, from a folder or the hub."""
 
+import inspect
 import os
 import re
 from collections.abc import Mapping
@@ -29,6 +30,8 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.body, self.head = body, head
         self.kept = {name for name, p in self.named_parameters() if p.requires_grad}
+        known = inspect.signature(body.forward).parameters
+        self.cache = "cache" if "cache" in known else "past_key_values"  # as older ones call it
 
     def features(self, tokens: Tensor) -> Tensor:
         return self._read(tokens, use_cache=False)
@@ -45,7 +48,7 @@ class LanguageModel(nn.Module):
         """
         if not past:
             past.append(transformers_library().DynamicCache(config=self.body.config))
-        return self.head(self._read(tokens, past_key_values=past[0], use_cache=True)[:, -1])
+        return self.head(self._read(tokens, use_cache=True, **{self.cache: past[0]})[:, -1])
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         whole = super().state_dict(*args, **kwargs)
