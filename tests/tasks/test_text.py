@@ -331,15 +331,17 @@ def test_evaluation_is_accuracy_and_nats_over_the_whole_split() -> None:
 def test_learns_by_any_classification_objective(tmp_path: Path, built: Callable[..., Any]) -> None:
     write_polarity(tmp_path)
     small = [f"data={tmp_path}", "model.width=16", "model.heads=2", "model.dropout=0", "lr=0.01"]
-    for objective in ("cross_entropy", "ldr", "aldr"):
-        learner = built("sentiment", f"objective={objective}", *small).learner
+    teacher = ("teacher.model.width=16", "alpha=0.1")  # untrained
+    peer = ("peer.width=16", "peer.heads=2", "forward=0", "reverse=0")
+    for objective, *more in (("cross_entropy",), ("aldr",), ("kd", *teacher), ("bd_kd", *peer)):
+        learner = built("sentiment", f"objective={objective}", *small, *more).learner
         for epoch in range(10):
             for batch in learner.protocol.batches(learner.model, epoch, 0):
                 learner.backward(batch)
                 learner.step()
         learner.model.eval()
         with torch.no_grad():
-            assert learner.protocol.evaluate(learner.model, "test")["accuracy"] == 1.0
+            assert learner.protocol.evaluate(learner.model, "test")["accuracy"] == 1.0, objective
 
 
 def test_settings_and_files_of_a_set_are_part_of_the_signature(

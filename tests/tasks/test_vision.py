@@ -237,6 +237,7 @@ def test_the_calibration_error_is_of_fifteen_bins_of_confidence(built) -> None:
 def test_student_and_peer_are_trained_together(built) -> None:
     experiment = built("digits", "objective=bd_kd", "peer.width=24", "lr=0.01")
     model, protocol = experiment.learner.model, experiment.learner.protocol
+    data = protocol.own.data
     assert model.peer.head.in_features == 24
     batch = next(protocol.batches(model, 0, 0))
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -249,8 +250,8 @@ def test_student_and_peer_are_trained_together(built) -> None:
     model.eval()
     metrics, logits = (
         protocol.evaluate(model, "val"),
-        model.student(protocol.data.normalized(protocol.data.val.images)),
+        model.student(data.normalized(data.val.images)),
     )
-    correct = (logits.argmax(-1) == protocol.data.val.labels).double().mean().item()
+    correct = (logits.argmax(-1) == data.val.labels).double().mean().item()
     assert metrics["accuracy"] == correct
     assert "peer_accuracy" in metrics
