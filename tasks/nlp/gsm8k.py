@@ -13,7 +13,7 @@ from torch import Tensor
 
 from objectives.domains import Count, checked
 from objectives.errors import InputError
-from tasks.nlp.judges import Judge
+from tasks.nlp.judges import Checker
 from tasks.nlp.pair_files import TextPair, encoded, objects
 from tasks.nlp.pairs import Pairs, PairSet
 from tasks.nlp.vocabularies import Pieces, Split, pretrained_pieces, words
@@ -53,7 +53,7 @@ class Problem(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Grader(Judge):
+class Grader(Checker):
     """Rewards a solution of 1 where it ends and its number behind #### is the right one; 0 else.
 
     Attributes:
@@ -64,16 +64,10 @@ class Grader(Judge):
     pieces: Pieces
     answers: dict[tuple[int, ...], str]
 
-    def shown(self, tokens: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        return {"accuracy": self.reward(tokens, mask).mean()}
-
     def reward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         rows = zip(tokens.tolist(), mask.int().argmax(dim=1).tolist(), strict=True)
         right = [self._is_right(row[:start], row[start:]) for row, start in rows]
         return torch.tensor(right, dtype=torch.float32, device=tokens.device)
-
-    def to(self, device: torch.device) -> "Grader":
-        return self
 
     def _is_right(self, question: list[int], solution: list[int]) -> bool:
         if self.pieces.end not in solution:
