@@ -1,5 +1,6 @@
 """Causal language models in the Hugging Face hub's format, from a folder or the hub."""
 
+import inspect
 import os
 import re
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ class LanguageModel(nn.Module):
     def __init__(self, body: nn.Module, head: nn.Linear):
         super().__init__()
         self.body, self.head = body, head
+        known = inspect.signature(body.forward).parameters
+        self.past_name = "cache" if "cache" in known else "past_key_values"  # before 5.24
         self.kept = {name for name, p in self.named_parameters() if p.requires_grad}
 
     def features(self, tokens: Tensor) -> Tensor:
@@ -45,7 +48,8 @@ class LanguageModel(nn.Module):
         """
         if not past:
             past.append(transformers_library().DynamicCache(config=self.body.config))
-        return self.head(self._read(tokens, past_key_values=past[0], use_cache=True)[:, -1])
+        how = {self.past_name: past[0], "use_cache": True}
+        return self.head(self._read(tokens, **how)[:, -1])
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         whole = super().state_dict(*args, **kwargs)
