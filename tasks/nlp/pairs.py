@@ -131,13 +131,14 @@ def synthetic_pairs(
     generator, others = (torch.Generator().manual_seed(seed) for seed in (0, 1))
     scores = torch.randn(num_tokens, generator=generator)
     how = scores, prompt_length, response_length
-    splits = {}
+    splits: list[Pairs] = []
     for name, size in SIZES.items():
         drawn, chance = _drawn(size, *how, generator), torch.rand(size, generator=generator)
         if margins and name == "train":
             drawn = _apart(margins, size, partial(_drawn, size, *how, others))
-        splits[name] = _labelled(drawn, chance < flip_rate * (name == "train"))
-    return PairSet(**splits, num_tokens=num_tokens, judge=KnownReward(scores))
+        splits.append(_labelled(drawn, chance < flip_rate * (name == "train")))
+    train, val, test = splits
+    return PairSet(train, val, test, num_tokens, KnownReward(scores))
 
 
 def _drawn(
