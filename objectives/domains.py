@@ -1,6 +1,7 @@
 """Domains: what a setting may be, written in its annotation and checked before any work."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache, wraps
 from typing import Annotated, Any, ParamSpec, TypeVar
 
@@ -16,6 +17,14 @@ Scalar = Annotated[float | Tensor, GetPydanticSchema(lambda _source, handler: ha
 Share = Annotated[float, Interval(ge=0, le=1)]
 
 Count = Annotated[int, Gt(0)]
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """Part of a hyperparameter's domain: not above another hyperparameter, which it names."""
+
+    other: str
+
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 
@@ -33,6 +42,21 @@ def coerced(owner: str, name: str, domain: Any, value: Any) -> Any:
         return _adapter(domain).validate_python(value)
     except ValidationError as error:
         raise _outside(owner, error, name) from None
+
+
+def check_order(owner: str, domains: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """That none of the values is above what its domain names as `AtMost`.
+
+    Raises:
+        InputError: One is.
+    """
+    for name, domain in domains.items():
+        for bound in getattr(domain, "__metadata__", ()):
+            if isinstance(bound, AtMost) and values[name] > values[bound.other]:
+                raise InputError(
+                    f"{name}={values[name]} is outside the domain of {owner}: it should not be "
+                    f"above {bound.other}={values[bound.other]}."
+                )
 
 
 def checked(function: Callable[P, T]) -> Callable[P, T]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from torch import Tensor, nn
 
-from objectives.domains import coerced
+from objectives.domains import check_order, coerced
 from objectives.errors import InputError
 from objectives.records import Record
 
@@ -96,6 +96,7 @@ def check(config: Any) -> "partial[Any]":
         name: _coerce(factory, name, hints.get(name, Any), value)
         for name, value in (defaults | factory.keywords).items()
     }
+    check_order(title(factory), hints, values)
     return partial(factory.func, **values)
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from objectives.domains import Scalar
+from objectives.domains import AtMost, Scalar
 
 
 def dpo(
@@ -229,7 +229,7 @@ def inpo(
     old_rejected_logprob: Float[Tensor, " batch"],
     *,
     eta: Annotated[Scalar, Gt(0)] = 0.1,
-    tau: Annotated[Scalar, Ge(0)] = 0.03,
+    tau: Annotated[Scalar, Ge(0), AtMost("eta")] = 0.03,
 ) -> tuple[Float[Tensor, " batch"], dict[str, Tensor]]:
     """Iterative Nash policy optimisation: a step of mirror descent against the own last policy.
 

@@ -280,10 +280,11 @@ def _matching(pattern: str, data: Path) -> Iterator[tuple[str, Path]]:
     base, glob = _base(pattern, data)
     if (base / glob).is_file():  # a name may hold what a pattern would read as a wildcard
         yield glob, base / glob
-    elif Path(glob).parts and not Path(glob).is_absolute():
-        for file in sorted(base.glob(glob)):
+    elif Path(glob).parts:
+        anchor = Path(glob).anchor  # "" but for an absolute path
+        for file in sorted((base / anchor).glob(glob.removeprefix(anchor))):
             if file.is_file():
-                yield str(file.relative_to(base)), file
+                yield anchor + str(file.relative_to(base / anchor)), file
 
 
 def _base(pattern: str, data: Path) -> tuple[Path, str]:

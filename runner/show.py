@@ -20,7 +20,7 @@ from runner.catalogue import (
 )
 from runner.console import console
 
-BOUNDS = {"Gt": ">", "Ge": "≥", "Lt": "<", "Le": "≤"}
+BOUNDS = {"Gt": ">", "Ge": "≥", "Lt": "<", "Le": "≤", "AtMost": "≤"}
 
 
 def print_list(kind: str, task: str) -> None:
@@ -112,5 +112,6 @@ def domain(annotation: ast.expr | None) -> str:
 
 def _bound(node: ast.expr) -> str:
     if isinstance(node, ast.Call) and ast.unparse(node.func) in BOUNDS:
-        return f"{BOUNDS[ast.unparse(node.func)]} {ast.unparse(node.args[0])}"
+        limit = ast.unparse(node.args[0]).strip("'")
+        return f"{BOUNDS[ast.unparse(node.func)]} {limit}"
     return ast.unparse(node)

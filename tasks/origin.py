@@ -52,12 +52,13 @@ class Origin:
         Raises:
             InputError: It is neither here nor there, or what is here cannot be read.
         """
-        folder = Path(data) / self.hub.rpartition("/")[2]
+        folder = Path(data) / self.hub.rpartition("/")[2] / self.part.get("data_dir", "")
         if self.hub and folder.is_dir():
             try:
                 return _library().load_dataset(str(folder))
             except Exception as error:
-                raise InputError(f"{folder} cannot be read as a data set: {error}") from None
+                reason = error.__cause__ or error
+                raise InputError(f"{folder} cannot be read as a data set: {reason}") from None
         return self._from_hub(data)
 
     def _from_hub(self, data: str) -> Any:

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from objectives.domains import Count, checked
 from objectives.errors import InputError
-from tasks.nlp.judges import Judge
-from tasks.nlp.pair_files import TextPair, encoded, objects
+from tasks.nlp.judges import Checker
+from tasks.nlp.pair_files import TextPair, encoded
 from tasks.nlp.pairs import Pairs, PairSet
+from tasks.nlp.rows import rows_of
 from tasks.nlp.vocabularies import Pieces, Split, pretrained_pieces, words
 from tasks.origin import Origin
 
@@ -53,7 +54,7 @@ class Problem(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Grader(Judge):
+class Grader(Checker):
     """Rewards a solution of 1 where it ends and its number behind #### is the right one; 0 else.
 
     Attributes:
@@ -64,16 +65,10 @@ class Grader(Judge):
     pieces: Pieces
     answers: dict[tuple[int, ...], str]
 
-    def shown(self, tokens: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        return {"accuracy": self.reward(tokens, mask).mean()}
-
     def reward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         rows = zip(tokens.tolist(), mask.int().argmax(dim=1).tolist(), strict=True)
         right = [self._is_right(row[:start], row[start:]) for row, start in rows]
         return torch.tensor(right, dtype=torch.float32, device=tokens.device)
-
-    def to(self, device: torch.device) -> "Grader":
-        return self
 
     def _is_right(self, question: list[int], solution: list[int]) -> bool:
         if self.pieces.end not in solution:
@@ -125,8 +120,8 @@ def gsm8k(
     texts = (chain(p.question, p.solution) for p in splits["train"])
     pieces = pieces or words(split, texts, min_count)
     problems = list(chain(*splits.values()))
-    _check(problems, max_length)
-    answers = {tuple(pieces.numbers(p.question)): p.answer for p in problems}
+    _check(problems, max_length, len(pieces.first))
+    answers = {tuple(pieces.prompt(p.question, max_length)): p.answer for p in problems}
     train, val, test = (_pairs(part, pieces, max_length) for part in splits.values())
     judge = Grader(pieces, answers)
     return PairSet(train, val, test, pieces.size, judge, pieces.end, tokenizer or "")
@@ -148,7 +143,7 @@ def _read(data: str, split: Split) -> dict[str, list[Problem]]:
     folder, names = ORIGIN.own_files(data), ("train", "test")
     if folder:
         files = {name: folder / f"{name}.jsonl" for name in names}
-        return {name: _problems(str(file), objects(file), split) for name, file in files.items()}
+        return {name: _problems(str(file), rows_of(file), split) for name, file in files.items()}
     tables = ORIGIN.splits(data)
     return {name: _problems(f"{ORIGIN.hub}, {name}", tables[name], split) for name in names}
 
@@ -180,13 +175,13 @@ def _problem(where: str, number: int, row: object, split: Split) -> Problem:
     return Problem(split(question), split(NOTE.sub("", solution)), number_of(solution))
 
 
-def _check(problems: list[Problem], max_length: int) -> None:
+def _check(problems: list[Problem], max_length: int, first: int) -> None:
     """That every question leaves half of the places to its solution.
 
     Raises:
         InputError: One does not.
     """
-    longest = max(len(problem.question) for problem in problems)
+    longest = first + max(len(problem.question) for problem in problems)
     if 2 * longest > max_length:
         raise InputError(
             f"the longest question has {longest} tokens: task.data.max_length={max_length} must be "

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ class Judge(ABC):
 
     Tokens [batch, time] hold prompt and response; the mask is true on the response.
     """
+
+    best: ClassVar[str] = "best_of"
+    """What the reward of the best of some responses is called, their number behind it."""
 
     def preference(self, first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
         """Probability that the first one is preferred, the one that is worth more: [batch]."""
@@ -30,6 +33,18 @@ class Judge(ABC):
 
     def to(self, device: torch.device) -> Self:
         return type(self)(*(column.to(device) for column in vars(self).values()))
+
+
+class Checker(Judge):
+    """Reads a response: its reward is 1 where it is right, and 0 else."""
+
+    best = "pass_at"
+
+    def shown(self, tokens: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        return {"accuracy": self.reward(tokens, mask).mean()}
+
+    def to(self, device: torch.device) -> Self:
+        return self
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Preference pairs of texts from files, a JSON object with `chosen` and `rejected` a line."""
+"""Preference pairs of texts from files with the columns chosen and rejected."""
 
-import gzip
-import json
-from functools import cache
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from annotated_types import Gt
 
 from objectives.domains import Count, checked
 from objectives.errors import InputError
+from tasks.nlp.conversations import Chat, continued, transcript
 from tasks.nlp.pairs import Pairs, PairSet
+from tasks.nlp.rows import files_in, rows_of
 from tasks.nlp.text import tokenize
 from tasks.nlp.vocabularies import Pieces, Split, pretrained_pieces, words
 from tasks.origin import Origin
@@ -33,43 +35,46 @@ def text_pairs(
     data: str,
     folder: str,
     hub: str = "",
-    part: str = "",
-    max_length: Annotated[int, Gt(2)] = 128,
+    max_length: Annotated[int, Gt(3)] = 128,
     min_count: Count = 2,
     tokenizer: str | None = None,
     revision: str | None = None,
 ) -> PairSet:
-    """Pairs from `train.jsonl[.gz]` and `test.jsonl[.gz]`, as indices of words or of pieces.
+    """Pairs from files `train` and `test` (jsonl, csv, parquet), as indices of words or of pieces.
 
-    What both texts of a pair begin with is the prompt. A response has at most half of
-    `max_length` tokens; of a prompt that is too long for the rest the end is read. A tenth of the
-    training pairs is held out for validation, the same for every seed. Where there is only one
-    file, a tenth of its pairs is the test split.
+    A row has two texts, `chosen` and `rejected`, and may have a `prompt`; without one, the prompt
+    is what both texts begin with. All may be lists of messages, which the model's chat template
+    makes texts of, or else hh-rlhf's "Human:" and "Assistant:". Pairs of the same response twice
+    are left out. A response has at most half of `max_length` tokens; of a prompt that is too long
+    for the rest the end is read. A tenth of the training pairs is held out for validation, the
+    same for every seed. Where there is no test file, another tenth is the test split.
 
     Args:
         data: The folder that holds the data sets' own folders.
-        folder: The set's folder in it.
-        hub: The set's name on the Hugging Face hub, for where it is not there; "" for none.
-        part: The set's folder there; "" for all of it.
+        folder: The set's folder in it, or an absolute one.
+        hub: The set's name on the Hugging Face hub, where it is looked for if the folder is named
+            after it, and what is in the folder of the folder's name there; "" for none.
         max_length: Tokens of a prompt and a response together.
         min_count: Times that a word has to stand in the training split to be known.
         tokenizer: The pretrained model whose pieces are read; None reads words.
         revision: Of that model, on the hub.
 
     Raises:
-        InputError: The set is not there, or a line is no pair.
+        InputError: The set is not there, or a row is no pair.
     """
+    own, _, part = folder.partition("/")
     origin = Origin(
         name=f"The set of preference pairs {folder}",
         folder=folder,
-        files="*.jsonl*",
-        how="Put its train.jsonl.gz and test.jsonl.gz there",
-        hub=hub,
+        files="*",
+        how="Put its files train and test there, each .jsonl.gz, .jsonl, .csv or .parquet",
+        hub=hub if own == hub.rpartition("/")[2] else "",
         instead="task=pairs",
         part={"data_dir": part} if part else {},
     )
     pieces = pretrained_pieces(tokenizer, revision) if tokenizer else None
-    splits = split_up(read_set(origin, data, pieces.split if pieces else tokenize), origin)
+    split, chat = (pieces.split, pieces.chat) if pieces else (tokenize, transcript)
+    splits = split_up(read_set(origin, data, partial(pair_of, split=split, chat=chat)), origin)
     pieces = pieces or words(tokenize, (chain(*pair) for pair in splits["train"]), min_count)
     train, val, test = (
         encoded(splits[name], pieces, max_length) for name in ("train", "val", "test")
@@ -77,55 +82,43 @@ def text_pairs(
     return PairSet(train, val, test, pieces.size, end=pieces.end, tokenizer=tokenizer or "")
 
 
-def read_set(origin: Origin, data: str, split: Split) -> dict[str, list[TextPair]]:
+def read_set(
+    origin: Origin, data: str, read: Callable[[str, Any], TextPair]
+) -> dict[str, list[TextPair]]:
     """The pairs of each file or of each split of the hub, by its name."""
-    folder = origin.own_files(data)
-    if folder:
-        files = sorted(folder.glob(origin.files))
-        return {f.name.partition(".")[0]: read_pairs(f, split) for f in files}
-    return {
-        name: [pair_of(f"{origin.hub}, {name}", n, row, split) for n, row in enumerate(table)]
-        for name, table in origin.splits(data).items()
-    }
+    pairs: dict[str, list[TextPair]] = {}
+    for name, where, rows in _tables(origin, data):
+        read_ones = (read(f"{where}, row {number}", row) for number, row in enumerate(rows, 1))
+        pairs.setdefault(name, []).extend(p for p in read_ones if p.chosen != p.rejected)
+    return pairs
 
 
-def read_pairs(file: Path, split: Split = tokenize) -> list[TextPair]:
-    """The pairs of a file.
-
-    Raises:
-        InputError: It cannot be read, or a line is no pair.
-    """
-    return [pair_of(str(file), number, row, split) for number, row in enumerate(objects(file), 1)]
-
-
-def objects(file: Path) -> list[object]:
-    """What the lines of a file hold.
-
-    Raises:
-        InputError: It cannot be read.
-    """
-    opened = gzip.open if file.suffix == ".gz" else open
-    try:
-        with opened(file, "rt", encoding="utf-8") as lines:
-            return [json.loads(line) for line in lines]
-    except (OSError, EOFError, ValueError) as error:
-        raise InputError(
-            f"{file} cannot be read as JSON objects, one a line: {error}. Put the file there whole."
-        ) from None
+def _tables(origin: Origin, data: str) -> Iterator[tuple[str, str, Iterable[Any]]]:
+    """The name of a split, where it is from, and its rows; a split may be in several files."""
+    files = files_in(Path(data) / origin.folder)
+    for file in files:
+        yield re.split("[.-]", file.name)[0], str(file), rows_of(file)
+    for name, table in origin.splits(data).items() if not files else ():
+        yield name, f"{origin.hub}, {name}", table
 
 
-def pair_of(where: str, number: int, row: object, split: Split) -> TextPair:
+def pair_of(where: str, row: Any, split: Split, chat: Chat) -> TextPair:
     """A row's texts as words or pieces.
 
     Raises:
-        InputError: It has no two texts, or both are the same.
+        InputError: It does not have them.
     """
-    texts = [row.get(name) for name in ("chosen", "rejected")] if isinstance(row, dict) else []
-    if [type(text) for text in texts] != [str, str] or texts[0] == texts[1]:
-        raise InputError(
-            f"{where}, row {number}: expected two different texts, chosen and rejected."
-        )
-    chosen, rejected = (split(str(text)) for text in texts)
+    columns = row if isinstance(row, dict) else {}
+    if not {"chosen", "rejected"} <= columns.keys():
+        has = ", ".join(columns) or "none"
+        raise InputError(f"{where}: expected columns chosen and rejected (it has {has}).")
+    try:
+        prompt, *texts = continued(columns, chat)
+    except InputError as error:
+        raise InputError(f"{where}: {error}.") from None
+    chosen, rejected = map(split, texts)
+    if prompt is not None:
+        return TextPair(split(prompt), chosen, rejected)
     differ = (
         n for n, (one, other) in enumerate(zip(chosen, rejected, strict=False)) if one != other
     )
@@ -142,7 +135,10 @@ def split_up(found: dict[str, list[TextPair]], origin: Origin) -> dict[str, list
     rest = found.get("train") or next(iter(found.values()))
     test = found.get("test") if "train" in found else None
     if len(rest) < 20:
-        raise InputError(f"{origin.name} has {len(rest)} training pairs; at least 20 are needed.")
+        raise InputError(
+            f"{origin.name} has {len(rest)} training pairs of different responses; at least 20 are "
+            "needed."
+        )
     order = np.random.RandomState(0).permutation(len(rest))
     parts = [[rest[row] for row in rows] for rows in np.array_split(order, 10)]
     if test is None:
@@ -158,8 +154,7 @@ def encoded(pairs: list[TextPair], pieces: Pieces, max_length: int) -> Pairs:
     for row, pair in enumerate(pairs):
         for side, response in enumerate((pair.chosen, pair.rejected)):
             written = [*pieces.numbers(response[: longest - 1]), pieces.end]
-            prompt = pieces.numbers(pair.prompt)
-            prompt = prompt[max(0, len(prompt) + len(written) - max_length) :]
+            prompt = pieces.prompt(pair.prompt, max_length - len(written))
             stop = len(prompt) + len(written)
             tokens[side, row, :stop] = torch.tensor([*prompt, *written])
             mask[side, row, len(prompt) : stop] = True

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from objectives.domains import Count, checked
-from tasks.nlp.judges import Judge
+from tasks.nlp.judges import Checker
 from tasks.nlp.pairs import Pairs, PairSet
 
 ALPHABET = "\0\n0123456789+=>()[]{}"
@@ -36,7 +36,7 @@ class Puzzle:
 
 
 @dataclass(frozen=True)
-class Verifier(Judge):
+class Verifier(Checker):
     """Rewards a response of 1 where it is the right answer, ended; 0 else.
 
     Attributes:
@@ -45,17 +45,11 @@ class Verifier(Judge):
 
     puzzle: Puzzle
 
-    def shown(self, tokens: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        return {"accuracy": self.reward(tokens, mask).mean()}
-
     def reward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """What each response is worth: [batch]."""
         rows = zip(tokens.tolist(), mask.int().argmax(dim=1).tolist(), strict=True)
         right = [self._is_right(text(row[:start]), text(row[start:])) for row, start in rows]
         return torch.tensor(right, dtype=torch.float32, device=tokens.device)
-
-    def to(self, device: torch.device) -> "Verifier":
-        return self
 
     def _is_right(self, prompt: str, response: str) -> bool:
         said, end, _ = response.partition(ALPHABET[END])

@@ -39,8 +39,9 @@ class RewardedResponses(PairProtocol):
 
     The reference is the model as it was before training. Evaluated on the prompts of a split, by
     the judge's word on the likeliest response (`accuracy`, say); and by eight samples each: their
-    mean reward, the best of four of them (pass@4 where rewards are 0 and 1, without bias), the
-    KL to the reference in nats, the entropy in nats a token, and the length in tokens.
+    mean reward, that of the best of four of them without bias (`pass_at_4` where it is 0 or 1, else
+    `best_of_4`), the KL to the reference in nats, the entropy in nats a token, and the length in
+    tokens.
 
     Args:
         group_size: Responses to a prompt.
@@ -121,7 +122,7 @@ class RewardedResponses(PairProtocol):
         found = {
             **judge.shown(*likeliest),
             "reward": rewards.mean(),
-            f"best_of_{OF}": best_of(rewards.view(-1, ATTEMPTS), OF).mean(),
+            f"{judge.best}_{OF}": best_of(rewards.view(-1, ATTEMPTS), OF).mean(),
             "kl": (logprobs - others).sum(dim=1).mean(),
             "entropy": -logprobs[said].mean(),
             "length": mask.sum(dim=1).float().mean(),

@@ -47,6 +47,7 @@ class House(Judge):
     """
 
     leads: Tensor
+    best = "pass_at"
 
     def reward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         return arrivals(tokens).any(dim=1).float()

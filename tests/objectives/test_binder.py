@@ -24,7 +24,7 @@ from objectives.objective import (
     title,
 )
 from objectives.policy import ppo
-from objectives.preference import dpo
+from objectives.preference import dpo, inpo
 from objectives.regression import quantile
 
 
@@ -100,6 +100,10 @@ from objectives.regression import quantile
             partial(quantile, levels=0.5),
             "levels=0.5 is outside the domain of quantile: input should be a valid tuple.",
         ),
+        (
+            partial(inpo, tau=0.2),
+            "tau=0.2 is outside the domain of inpo: it should not be above eta=0.1.",
+        ),
         (partial(ldr, temperature=1), "ldr has no hyperparameter 'temperature' (it has: tau, "),
         (partial(cross_entropy, tau=1), "cross_entropy has no hyperparameter 'tau' (it has: none)"),
         (partial(ldr, logits=1), "ldr has no hyperparameter 'logits' (it has: tau, "),
@@ -117,6 +121,10 @@ def test_no_levels_are_refused() -> None:
         InputError, match=r"levels=\(\) is outside the domain of quantile: .*1 item"
     ):
         check(partial(quantile, levels=[]))
+
+
+def test_one_hyperparameter_may_bound_another() -> None:
+    assert check(partial(inpo, tau=0.2, eta=0.2)).keywords == {"tau": 0.2, "eta": 0.2}
 
 
 def test_values_are_coerced_and_defaults_filled_in() -> None:

@@ -309,6 +309,7 @@ def test_lists_and_shows(command):
         "2112.14869",
     ):
         assert part in shown
+    assert "real ≥ 0 ≤ eta" in command("show", "objective=inpo").out
     assert "digits" in command("list", "tasks").out
     records = command("list", "records").out
     assert re.search(r"^Gaussian +predictions .* diabetes", records, re.MULTILINE)

@@ -146,6 +146,12 @@ def test_data_count_by_content_and_hashes_are_kept(tmp_path):
     assert fingerprint(["set/*.gz"], tmp_path, cache) == first
 
 
+def test_a_folder_elsewhere_counts_too(tmp_path):
+    (tmp_path / "a.gz").write_bytes(b"one")
+    found = fingerprint([f"{tmp_path}/*", f"{tmp_path}/none/*"], tmp_path / "data")
+    assert list(found) == [f"{tmp_path}/a.gz"]
+
+
 def test_embedded_data_are_found_without_importing_their_package(tmp_path):
     found = fingerprint(["pkg://sklearn/datasets/data/digits.csv.gz"], tmp_path)
     assert len(found["datasets/data/digits.csv.gz"]) == 64

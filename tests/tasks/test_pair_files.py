@@ -1,5 +1,6 @@
 """Preference pairs from files in hh-rlhf's format."""
 
+import csv
 import gzip
 import json
 import os
@@ -9,7 +10,10 @@ import pytest
 import torch
 
 from objectives.errors import InputError
-from tasks.nlp.pair_files import read_pairs, text_pairs
+from tasks.nlp.conversations import transcript
+from tasks.nlp.pair_files import pair_of, text_pairs
+from tasks.nlp.rows import rows_of
+from tasks.nlp.text import tokenize
 
 PROMPT = "\n\nHuman: may I ask number {}?\n\nAssistant:"
 
@@ -33,7 +37,8 @@ def nothing_kept():
 
 
 def test_what_both_begin_with_is_the_prompt(tmp_path):
-    (pair,) = read_pairs(written(tmp_path, "a.jsonl.gz", [line(7)]))
+    (row,) = rows_of(written(tmp_path, "a.jsonl.gz", [line(7)]))
+    pair = pair_of("here", row, tokenize, transcript)
     assert pair.prompt == ["human", ":", "may", "i", "ask", "number", "7", "?", "assistant", ":"]
     assert pair.chosen == ["yes", ",", "of", "course", "."]
     assert pair.rejected == ["certainly", "not"]
@@ -81,13 +86,107 @@ def test_the_same_for_every_call(tmp_path):
     assert torch.equal(first.train.chosen, text_pairs(str(tmp_path), "set").train.chosen)
 
 
+ASKED = [{"role": "user", "content": "May I?"}]
+
+
+def answered(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"chosen": "May I? Yes", "rejected": "May I? No"}, ["may i ?", "yes", "no"]),
+        (
+            {"prompt": "May I?", "chosen": "Yes I say", "rejected": "Yes I say not"},
+            ["may i ?", "yes i say", "yes i say not"],
+        ),
+        (
+            {"prompt": "May I?", "chosen": "May I? Yes", "rejected": "May I? Yes, no"},
+            ["may i ?", "yes", "yes , no"],
+        ),
+        ({"prompt": None, "chosen": "Yes", "rejected": "Yes no"}, ["yes", "", "no"]),
+        (
+            {"chosen": [*ASKED, *answered("Yes")], "rejected": [*ASKED, *answered("Yes, no")]},
+            ["human : may i ? assistant :", "yes", "yes , no"],
+        ),
+        (
+            {"prompt": ASKED, "chosen": answered("Yes"), "rejected": answered("No")},
+            ["human : may i ? assistant :", "yes", "no"],
+        ),
+        (
+            {
+                "prompt": "May I?",
+                "chosen": [*ASKED, *answered("Yes")],
+                "rejected": [*ASKED, *answered("No")],
+            },
+            ["human : may i ? assistant :", "yes", "no"],
+        ),
+        (
+            {"prompt": ASKED, "chosen": "Yes", "rejected": "No"},
+            ["human : may i ? assistant :", "yes", "no"],
+        ),
+        (
+            {"chosen": answered("Yes so"), "rejected": answered("Yes no")},
+            ["assistant : yes", "so", "no"],
+        ),
+    ],
+)
+def test_prompts_and_responses_of_texts_and_of_messages(row, expected):
+    pair = pair_of("here", row, tokenize, transcript)
+    assert [" ".join(words) for words in pair] == expected
+
+
+def test_files_of_values_and_of_columns_are_read_as_json_lines_are(tmp_path):
+    pyarrow, parquet = map(pytest.importorskip, ("pyarrow", "pyarrow.parquet"))
+    rows = [{"prompt": f"May {n}?", "chosen": 'Yes, "I"\nsay', "rejected": "No"} for n in range(30)]
+    (tmp_path / "values").mkdir()
+    with gzip.open(tmp_path / "values" / "train.csv.gz", "wt", encoding="utf-8-sig") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    (tmp_path / "columns").mkdir()
+    for number, part in enumerate((rows[:10], rows[10:])):
+        table = pyarrow.Table.from_pylist(part)
+        parquet.write_table(table, tmp_path / "columns" / f"train-0000{number}-of-00002.parquet")
+    written(tmp_path, "train.jsonl", rows)
+    written(tmp_path, "notes.csv", [])  # is of another kind
+    whole, *others = (text_pairs(str(tmp_path), name) for name in ("set", "values", "columns"))
+    assert len(whole.train) + len(whole.val) + len(whole.test) == 30
+    for other in others:
+        assert torch.equal(other.train.chosen, whole.train.chosen)
+        assert torch.equal(other.test.rejected_mask, whole.test.rejected_mask)
+
+
+def test_without_a_prompt_a_response_stands_behind_an_end(tmp_path):
+    written(tmp_path, "train.jsonl", [{"chosen": "Yes", "rejected": f"no {n}"} for n in range(40)])
+    pairs = text_pairs(str(tmp_path), "set").train
+    assert set(pairs.chosen[:, 0].tolist()) == {2}
+    assert not pairs.chosen_mask[:, 0].any()
+    assert pairs.chosen_mask[:, 1].all()
+
+
+def test_pairs_of_one_response_are_left_out(tmp_path):
+    same = {"chosen": "May I? Yes", "rejected": "May I? yes"}  # in lower case
+    written(tmp_path, "train.jsonl", [*(line(n) for n in range(20)), same, same])
+    data = text_pairs(str(tmp_path), "set")
+    assert len(data.train) + len(data.val) + len(data.test) == 20
+
+
+BOTH = "chosen and rejected to be both texts, or both lists of messages"
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([line(n) for n in range(19)], "has 19 training pairs; at least 20"),
-        ([{"chosen": "a"}], "row 1: expected two different texts"),
-        ([line(0), {"chosen": "a", "rejected": "a"}], "row 2: expected two different texts"),
-        ([["a", "b"]], "row 1: expected two different texts"),
+        ([], "has 0 training pairs of different responses; at least 20"),
+        ([line(n) for n in range(19)], "has 19 training pairs of different responses; at least"),
+        ([line(0)] * 2 + [{"chosen": "a"}], r"row 3: expected columns .*\(it has chosen\)"),
+        ([["a", "b"]], r"row 1: expected columns .*\(it has none\)"),
+        ([{"chosen": "a", "rejected": 3}], f"row 1: expected {BOTH}"),
+        ([{"chosen": ASKED, "rejected": "a"}], f"row 1: expected {BOTH}"),
+        ([{"chosen": [{"role": "user"}], "rejected": ASKED}], f"row 1: expected {BOTH}"),
+        ([{"prompt": 3, "chosen": "a", "rejected": "b"}], f"row 1: expected {BOTH}"),
     ],
 )
 def test_damaged_sets(tmp_path, rows, message):
@@ -96,13 +195,31 @@ def test_damaged_sets(tmp_path, rows, message):
         text_pairs(str(tmp_path), "set")
 
 
-def test_a_damaged_file_and_a_missing_one(tmp_path):
-    file = written(tmp_path, "train.jsonl.gz", [line(0)])
-    file.write_bytes(file.read_bytes()[:20])
-    with pytest.raises(InputError, match="cannot be read as JSON objects, one a line"):
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("train.jsonl.gz", lambda whole: whole[:20]),
+        ("train.jsonl.gz", lambda whole: whole[:15] + b"\xff" * 9 + whole[24:]),
+        ("train.jsonl", lambda whole: whole[:-9]),
+        ("train.jsonl", lambda whole: whole + b"\xff"),
+        ("train.parquet", lambda whole: whole),
+    ],
+)
+def test_a_damaged_file(tmp_path, name, damage):
+    file = written(tmp_path, name, [line(0)])
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(InputError, match=f"{name} cannot be read as .* Put the file there whole"):
         text_pairs(str(tmp_path), "set")
-    with pytest.raises(InputError, match="The set of preference pairs elsewhere is not here"):
-        text_pairs(str(tmp_path), "elsewhere")
+
+
+def test_a_missing_set_is_not_sought_under_another_ones_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match="The set of preference pairs elsewhere is not here") as e:
+        text_pairs(str(tmp_path), "elsewhere", hub="Anthropic/hh-rlhf")
+    assert "Anthropic" not in str(e.value)
+    written(tmp_path, "train.jsonl", [line(n) for n in range(40)])
+    with pytest.raises(InputError, match="pairs set/part is not here"):
+        text_pairs(str(tmp_path), "set/part", hub="nobody/set")
 
 
 @pytest.mark.skipif(

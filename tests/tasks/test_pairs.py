@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from objectives.errors import InputError
 from tasks.models.transformer import Transformer, transformer
 from tasks.nlp import logprobs
 from tasks.nlp.logprobs import token_logprobs
@@ -50,8 +51,39 @@ def test_flips_change_labels_and_nothing_else() -> None:
     assert 0.2 < (~same).double().mean() < 0.3
 
 
+def test_training_pairs_have_the_margins_asked_for_in_equal_shares() -> None:
+    plain, mixed = synthetic_pairs(), synthetic_pairs(margins=[[0, 1], [5, 10], [2, 2.5]])
+    margins, shares = lead(mixed.train), []
+    for least, most in ((0, 1), (5, 10), (2, 2.5)):
+        shares.append(((margins > least - 1e-5) & (margins < most + 1e-5)).sum().item())
+    assert shares == [683, 683, 682]  # of 2,048
+    assert len(mixed.train.chosen.unique(dim=0)) > 2000
+    for split in ("val", "test"):  # what is measured stays what it is
+        assert torch.equal(getattr(mixed, split).chosen, getattr(plain, split).chosen)
+    flipped = synthetic_pairs(margins=[[5, 10]], flip_rate=0.25)
+    assert (lead(flipped.train) < -4.9).double().mean() == pytest.approx(0.25, abs=0.03)
+    assert (lead(flipped.train).abs() > 4.9).all()
+
+
+@pytest.mark.parametrize(
+    ("margins", "message"),
+    [
+        ([[0, 1], [50, 60]], r"margins=\[\[50.*up to 15\.\d apart; name a wider range"),
+        ([[2, 1]], r"margins=\[\[2\.0, 1\.0\]\] holds nothing"),
+        ([[1, 1]], "holds nothing"),
+        ([], r"margins=\[\] is outside the domain"),
+        ([[1]], r"margins\[0\]\[1\]=\[1\] is outside the domain"),
+        ([1, 2], r"margins\[0\]=1 is outside the domain"),
+        ([[-1, 2]], r"margins\[0\]\[0\]=-1 is outside the domain"),
+    ],
+)
+def test_margins_that_no_pairs_have(margins: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        synthetic_pairs(margins=margins)
+
+
 def test_shapes_prompts_and_masks() -> None:
-    data = synthetic_pairs(num_tokens=5, prompt=3, response=6)
+    data = synthetic_pairs(num_tokens=5, prompt_length=3, response_length=6)
     assert [len(getattr(data, split)) for split in SPLITS] == [2048, 512, 512]
     for split in SPLITS:
         pairs = getattr(data, split)

@@ -205,7 +205,7 @@ def test_what_is_said_of_a_policy(built) -> None:
     assert found.keys() == {
         "accuracy",
         "reward",
-        "best_of_4",
+        "pass_at_4",
         "kl",
         "entropy",
         "length",
@@ -213,6 +213,16 @@ def test_what_is_said_of_a_policy(built) -> None:
     assert found["kl"] == pytest.approx(0, abs=1e-6)
     assert 0 < found["entropy"] < math.log(len(ALPHABET)) + 0.5
     assert 1 <= found["length"] <= 3
+
+
+@pytest.mark.parametrize(("task", "name"), [("agent", "pass_at_4"), ("pairs", "best_of_4")])
+def test_the_best_of_four_passes_where_rewards_are_right_or_wrong(
+    built, task: str, name: str
+) -> None:
+    learner = built(task, "objective=grpo", "batch_size=16", "initial=null").learner
+    found = learner.protocol.evaluate(learner.model.eval(), "val")
+    assert found[name] > found["reward"]
+    assert not {"pass_at_4", "best_of_4"} - {name} & found.keys()
 
 
 @pytest.mark.parametrize("objective", ["sft", "dpo", "grpo"])
