@@ -182,26 +182,47 @@ def pretrained_models(
 def pretrained_model(config: dict[str, Any], described: Any, data: Any, run: Path | None) -> Any:
     """A model from its description, or from the directory of a run or a function named instead."""
     if isinstance(described, Mapping):
-        return trained_model(own_config(config, described), data, run)
+        given = described.get("checkpoint")
+        weights = Path(given) if given else run and run / "checkpoint.pt"
+        return trained_model(own_config(config, described), data, weights)
     if found := run_directory(described):
-        return trained_model(own_config(config, config_of(found)), data, found)
+        return trained_model(own_config(config, config_of(found)), data, found / "checkpoint.pt")
+    return model_of_function(str(described))
+
+
+def model_of_function(name: str) -> nn.Module:
+    """What a function without arguments makes, by its dotted name.
+
+    Raises:
+        InputError: There is no such function, or what it makes is no model.
+    """
+    if Path(name).is_file():
+        raise InputError(
+            "a file of weights does not say of which model they are; describe it beside them, as "
+            f"in +teacher.checkpoint={name} model@teacher.model=cnn."
+        )
     try:
-        function = pydoc.locate(str(described))
+        function = pydoc.locate(name)
     except pydoc.ErrorDuringImport as error:
         raise InputError(str(error)) from error
     if not callable(function):
-        raise InputError("it is neither the directory of a finished run nor a function.")
-    return made(partial(function))
+        raise InputError(
+            f"it is neither a finished run's directory (seen from {Path.cwd()}) nor a function."
+        )
+    model = made(partial(function))
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{title(function)} makes no torch.nn.Module, but {model!r:.60}.")
+    return model
 
 
-def trained_model(config: dict[str, Any], data: Any, run: Path | None) -> nn.Module:
-    """The model of a config, as its run has left it where one is given."""
+def trained_model(config: dict[str, Any], data: Any, weights: Path | None) -> nn.Module:
+    """The model of a config, with the weights of a checkpoint where one is given."""
     _, _, objective, factory = check_config(config)
     known = pretrained_models(config, data, {})
     seed_everything(config["seed"])
     model = make_model(config, make_protocol(config, objective, factory, data, known))
-    if run is not None:
-        restore(model, checkpoint.model_state(run / "checkpoint.pt"))
+    if weights is not None:
+        restore(model, checkpoint.model_state(weights))
     return model
 
 

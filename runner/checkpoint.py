@@ -40,7 +40,10 @@ def load(path: Path, experiment: "Experiment") -> dict[str, Any] | None:
     """
     if not path.exists():
         return None
-    state = _read(path)
+    try:
+        state = _read(path)
+    except InputError as error:
+        raise InputError(f"{error} Delete it to start this run anew.") from None
     for name, part in _stateful(experiment).items():
         part.load_state_dict(state[name])
     set_random_state(state["random"])
@@ -51,7 +54,7 @@ def load(path: Path, experiment: "Experiment") -> dict[str, Any] | None:
 
 
 def model_state(path: Path) -> dict[str, Any]:
-    """The weights of a finished run's model: the best where it kept that one.
+    """The weights of a model: a finished run's, the best where it kept that one, or bare ones.
 
     Raises:
         InputError: The file is not there, or cannot be read as a checkpoint.
@@ -59,17 +62,19 @@ def model_state(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise InputError(f"{path} is missing: the run that it belongs to has not been finished.")
     state = _read(path)
+    if "progress" not in state:
+        return state  # of another program, as torch.save(model.state_dict(), path) leaves them
     weights: dict[str, Any] = state["progress"]["best_model"] or state["model"]
     return weights
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise InputError(
-            f"{path} is damaged ({error}); delete it to start this run anew."
-        ) from None
+        raise InputError(f"{path} is damaged or no checkpoint ({error}).") from None
+    if not isinstance(state, dict):
+        raise InputError(f"{path} holds no weights by name, but {type(state).__name__}.")
     return state
 
 

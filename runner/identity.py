@@ -80,7 +80,9 @@ def data_files(value: Any) -> Iterator[str]:
 
 
 def model_files(part: Mapping[str, Any]) -> Iterator[str]:
-    """The files of a pretrained model, where a config names a folder that holds one."""
+    """The files of a pretrained model, where a config names weights or a folder that holds one."""
+    if weights := part.get("checkpoint"):
+        yield str(Path(weights).absolute())
     name = part.get("name")
     if name and isinstance(name, str) and (Path(name) / "config.json").is_file():
         yield from (str(f) for f in sorted(Path(name).absolute().iterdir()) if f.is_file())

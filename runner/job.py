@@ -16,7 +16,7 @@ from runner.catalogue import YAML
 from runner.console import console
 from runner.identity import data_digest, source_digest, targets
 from runner.identity import signature as sign
-from runner.pretrained import descriptions, own_choices, own_config
+from runner.pretrained import descriptions, own_choices, own_config, trained_first
 from runner.rundir import Busy, Done, Interrupted, RunDir, State, write_whole
 
 PLACES = {"root", "data", "tracking", "device"}
@@ -97,7 +97,7 @@ class Job:
             source_digest(used),
             used,
             config["seed"],
-            tuple(name for name, one in descriptions(config).items() if isinstance(one, Mapping)),
+            trained_first(config),
         )
 
     @classmethod

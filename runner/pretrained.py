@@ -6,11 +6,12 @@ An objective's config lists them under `builds_on`, and describes each under its
     teacher: {model: ..., objective: ..., optimizer: ..., epochs: 20, ...}
 
 The description is a run of its own on the same task, data and seed, made first and kept as every
-run is: two students of one teacher find it there. As part of the config it is part of what the
-run means. In its place may stand the directory of a finished run, `teacher=runs/0a1b2c3d4e5f`, or
-a function without arguments that makes a model, `teacher=my_models.teacher`. The model called
-`initial`, which every run may have, is what its own model starts from; the others go to the
-protocol, by name.
+run is: two students of one teacher find it there. As part of the config it is part of what the run
+means. With weights of its own, `+teacher.checkpoint=PATH`, nothing is trained: they are given to
+the model that is described. In its place may stand the directory of a finished run,
+`teacher=runs/0a1b2c3d4e5f`, or a function without arguments that makes a model,
+`teacher=my_models.teacher`. The model called `initial`, which every run may have, is what its own
+model starts from; the others go to the protocol, by name.
 """
 
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,14 @@ def descriptions(config: Mapping[str, Any]) -> dict[str, Any]:
             if described is not None and found.setdefault(name, described) != described:
                 raise InputError(f"the terms build on different models called {name}.")
     return found
+
+
+def trained_first(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of what a run builds on that are runs of their own."""
+    found = descriptions(config).items()
+    return tuple(
+        name for name, one in found if isinstance(one, Mapping) and not one.get("checkpoint")
+    )
 
 
 def _with_terms(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, device, nn
 from objectives.domains import Count, checked
 from objectives.records import Bagged
 from tasks.regression.regression import PointRegression, Rows
-from tasks.regression.tables import Table
+from tasks.regression.tables import Regression
 from tasks.sampling import index_batches
 
 BOUND = 3.0
@@ -40,13 +40,14 @@ class BaggedRegression(PointRegression):
 
     def __init__(
         self,
-        data: Table,
+        data: Regression,
         batch_size: int,
         seed: int,
         device: device,
         bag_size: int,
         epsilon: float | None,
     ):
+        data = data.regression
         super().__init__(data, batch_size, seed, device)
         generator = Generator().manual_seed(seed)
         self.bags = in_bags(len(data.train), generator, bag_size=bag_size)

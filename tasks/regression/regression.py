@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from objectives.records import Gaussian, Predicted, Quantiles
 from tasks.protocol import Batch, Monitor, Protocol
-from tasks.regression.tables import Table
+from tasks.regression.tables import Regression
 from tasks.sampling import index_batches
 
 CENTRAL = 0.9
@@ -32,15 +32,15 @@ class Tabular(Protocol):
     """What the regression protocols share: batches of a table, errors in the target's units."""
 
     def __init__(
-        self, data: Table, batch_size: int, seed: int, device: torch.device, num_outputs: int
+        self, data: Regression, batch_size: int, seed: int, device: torch.device, num_outputs: int
     ):
-        self.data = data.to(device)
+        self.data = data.regression.to(device)
         self.batch_size, self.seed, self.device = batch_size, seed, device
-        self.steps_per_epoch = -(-len(data.train) // batch_size)
+        self.steps_per_epoch = -(-len(self.data.train) // batch_size)
         self.facts = {
-            "input_shape": tuple(data.train.features.shape[1:]),
+            "input_shape": tuple(self.data.train.features.shape[1:]),
             "num_outputs": num_outputs,
-            "num_examples": len(data.train),
+            "num_examples": len(self.data.train),
         }
 
     def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Rows]:
@@ -66,7 +66,7 @@ class PointRegression(Tabular):
     record: ClassVar[type[Predicted]] = Predicted
     monitor = Monitor("rmse", maximize=False)
 
-    def __init__(self, data: Table, batch_size: int, seed: int, device: torch.device):
+    def __init__(self, data: Regression, batch_size: int, seed: int, device: torch.device):
         super().__init__(data, batch_size, seed, device, num_outputs=1)
 
     def __call__(self, model: nn.Module, batch: Rows) -> Predicted:
@@ -87,7 +87,7 @@ class GaussianRegression(Tabular):
     record = Gaussian
     monitor = Monitor("nll", maximize=False)
 
-    def __init__(self, data: Table, batch_size: int, seed: int, device: torch.device):
+    def __init__(self, data: Regression, batch_size: int, seed: int, device: torch.device):
         super().__init__(data, batch_size, seed, device, num_outputs=2)
 
     def __call__(self, model: nn.Module, batch: Rows) -> Gaussian:
@@ -119,7 +119,7 @@ class QuantileRegression(Tabular):
 
     def __init__(
         self,
-        data: Table,
+        data: Regression,
         batch_size: int,
         seed: int,
         device: torch.device,

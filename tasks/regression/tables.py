@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import numpy as np
 import torch
@@ -30,6 +30,13 @@ class Split:
         return Split(self.features.to(device), self.targets.to(device))
 
 
+class Regression(Protocol):
+    """Where a regression table is to be had: from itself, or from a column of another table."""
+
+    @property
+    def regression(self) -> "Table": ...
+
+
 @dataclass(frozen=True)
 class Table:
     """A regression table in three splits; `scale` is the target's standard deviation."""
@@ -38,6 +45,10 @@ class Table:
     val: Split
     test: Split
     scale: float
+
+    @property
+    def regression(self) -> "Table":
+        return self
 
     def to(self, device: torch.device) -> "Table":
         train, val, test = (split.to(device) for split in (self.train, self.val, self.test))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import numpy as np
 import torch
@@ -36,6 +36,13 @@ class Split:
         return Split(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
+class Ordered(Protocol):
+    """Where a table with ordered classes is to be had: from itself, or from a column of another."""
+
+    @property
+    def ordered(self) -> "OrderedTable": ...
+
+
 @dataclass(frozen=True)
 class OrderedTable:
     """A table with ordered classes in three splits."""
@@ -44,6 +51,10 @@ class OrderedTable:
     val: Split
     test: Split
     num_classes: int
+
+    @property
+    def ordered(self) -> "OrderedTable":
+        return self
 
     def to(self, device: torch.device) -> "OrderedTable":
         train, val, test = (split.to(device) for split in (self.train, self.val, self.test))

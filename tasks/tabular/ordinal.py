@@ -12,7 +12,7 @@ from objectives.ordinal import class_probabilities
 from objectives.records import Labelled, Ordinal, Record
 from tasks.protocol import Batch, Monitor, Protocol
 from tasks.sampling import MakeSampler, Shuffled
-from tasks.tabular.ordered import OrderedTable, Split
+from tasks.tabular.ordered import Ordered, Split
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,20 @@ class NominalClassification(Protocol):
 
     def __init__(
         self,
-        data: OrderedTable,
+        data: Ordered,
         batch_size: int,
         seed: int,
         device: torch.device,
         sampler: MakeSampler = Shuffled,
     ):
-        self.data = data.to(device)
+        self.data = data.ordered.to(device)
         self.sampler = sampler(self.data.train, batch_size, seed, device)
         self.steps_per_epoch = self.sampler.steps_per_epoch
         self.facts = {
-            "input_shape": tuple(data.train.features.shape[1:]),
-            "num_outputs": data.num_classes,
-            "num_classes": data.num_classes,
-            "num_examples": len(data.train),
+            "input_shape": tuple(self.data.train.features.shape[1:]),
+            "num_outputs": self.data.num_classes,
+            "num_classes": self.data.num_classes,
+            "num_examples": len(self.data.train),
         }
 
     def batches(self, model: nn.Module, epoch: int, start: int) -> Iterator[Rows]:
@@ -82,14 +82,14 @@ class OrdinalClassification(NominalClassification):
 
     def __init__(
         self,
-        data: OrderedTable,
+        data: Ordered,
         batch_size: int,
         seed: int,
         device: torch.device,
         sampler: MakeSampler = Shuffled,
     ):
         super().__init__(data, batch_size, seed, device, sampler)
-        self.facts = {**self.facts, "num_outputs": data.num_classes - 1}
+        self.facts = {**self.facts, "num_outputs": self.data.num_classes - 1}
 
     def __call__(self, model: nn.Module, batch: Rows) -> Ordinal:
         head: Any = model.head

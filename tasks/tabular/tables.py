@@ -1,7 +1,7 @@
 """Tables of numbers and categories with a class to tell."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Generator, Tensor
 from objectives.domains import checked
 from objectives.errors import InputError
 from tasks.labels import Imbalance, Noise, kept, validation
+from tasks.regression import tables as regression
+from tasks.tabular.ordered import OrderedTable, binned
 
 Columns = Mapping[str, np.ndarray]
 """A table by column: numbers, or words where the column is a category."""
@@ -54,6 +56,21 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Target:
+    """A number among the columns that may be predicted in place of the class.
+
+    Attributes:
+        feature: Its place among the features.
+        scale: Its standard deviation in the training split.
+        shares: Share of each of its ordered bins among the training rows.
+    """
+
+    feature: int
+    scale: float
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class LabelledTable:
     """A table in three splits; `attribute_columns` counts the columns of each attribute."""
 
@@ -62,10 +79,33 @@ class LabelledTable:
     test: Split
     num_classes: int
     attribute_columns: tuple[int, ...]
+    target: Target | None = None
+
+    @property
+    def regression(self) -> regression.Table:
+        """The target by the other columns; the class is none of them.
+
+        Raises:
+            InputError: There is no target, or it is constant in the training split.
+        """
+        if self.target is None:
+            raise InputError("target=null names no column; give one of numbers, as in target=age.")
+        if self.target.scale == 0:
+            raise InputError("the target is constant: there is nothing to predict.")
+        three = (self.train, self.val, self.test)
+        train, val, test = (_without(split.features, self.target.feature) for split in three)
+        return regression.Table(train, val, test, self.target.scale)
+
+    @property
+    def ordered(self) -> OrderedTable:
+        """The target in ordered bins by the other columns."""
+        table = self.regression
+        assert self.target is not None
+        return binned(table, shares=self.target.shares)
 
     def to(self, device: torch.device) -> "LabelledTable":
         train, val, test = (split.to(device) for split in (self.train, self.val, self.test))
-        return LabelledTable(train, val, test, self.num_classes, self.attribute_columns)
+        return replace(self, train=train, val=val, test=test)
 
 
 @checked
@@ -74,6 +114,8 @@ def labelled_table(
     *,
     seed: int,
     protected: Sequence[str] = (),
+    target: str | None = None,
+    shares: Sequence[float] = (0.5, 0.35, 0.15),
     noise: Noise | None = None,
     imbalance: Imbalance | None = None,
     subset: Annotated[int, Gt(0)] | None = None,
@@ -87,14 +129,17 @@ def labelled_table(
         original: The table.
         seed: Decides which labels are wrong and which rows are left out.
         protected: Columns that are protected attributes; they stay features too.
+        target: Column that is predicted in place of the class where an objective is of numbers or
+            of ordered classes.
+        shares: Share of each of its ordered classes among the training rows, from the lowest up.
         noise: Label noise, of training and validation split.
         imbalance: Class sizes of the training split; the other two stay as they are.
         subset: Size of the training split, before imbalance; its classes keep their shares.
         val_share: Share of the training rows that is held out, the same for every seed.
 
     Raises:
-        InputError: A protected column is missing, a class has too few rows, or `subset` does not
-            fit.
+        InputError: A protected column is missing, the target is no column of numbers, a class has
+            too few rows, or `subset` does not fit.
     """
     _check_protected(protected, original.train)
     generator = Generator().manual_seed(seed)
@@ -112,13 +157,30 @@ def labelled_table(
         _split(base, original.test, torch.from_numpy(original.test_labels), protected),
     )
     widths = tuple(len(_attribute(base[name], base[name]).T) for name in protected)
-    return LabelledTable(*three, original.num_classes, widths)
+    chosen = None if target is None else _target(base, target, tuple(shares))
+    return LabelledTable(*three, original.num_classes, widths, chosen)
 
 
 def _check_protected(protected: Sequence[str], columns: Columns) -> None:
     for name in protected:
         if name not in columns:
             raise InputError(f"protected={name} is no column (there are: {', '.join(columns)}).")
+
+
+def _target(base: Columns, name: str, shares: tuple[float, ...]) -> Target:
+    numbers = [name for name, column in base.items() if _is_number(column)]
+    if name not in numbers:
+        raise InputError(
+            f"target={name} is no column of numbers (there are: {', '.join(numbers) or 'none'})."
+        )
+    before = list(base)[: list(base).index(name)]
+    feature = sum(_numbers(base[other], base[other]).shape[1] for other in before)
+    return Target(feature, float(base[name].std()), shares)
+
+
+def _without(features: Tensor, column: int) -> regression.Split:
+    others = torch.cat([features[:, :column], features[:, column + 1 :]], dim=1)
+    return regression.Split(others, features[:, column].contiguous())
 
 
 def _rows(columns: Columns, chosen: Tensor) -> dict[str, np.ndarray]:

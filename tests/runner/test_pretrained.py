@@ -12,6 +12,7 @@ import torch
 from runner.build import build
 from runner.job import Job
 from runner.rundir import RunDir, State, all_runs
+from tasks.models.feedforward import mlp
 
 STUDENT = ("task=digits", "objective=kd", "epochs=1", "model.width=8", "batch_size=256")
 TEACHER = ("teacher.epochs=1", "teacher.model.width=16", "teacher.batch_size=256")
@@ -102,6 +103,18 @@ def test_a_finished_run_may_be_the_teacher(command, root):
     assert all(torch.equal(found[name], value) for name, value in weights(teacher).items())
 
 
+def test_weights_alone_are_those_of_the_model_that_is_described(command, root):
+    words = (*STUDENT, "teacher.model.width=16", f"+teacher.checkpoint={root / 'bare.pt'}")
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        given = mlp((1, 8, 8), 10, width=16, depth=2).state_dict()
+        torch.save(given, root / "bare.pt")
+        assert command(*words).code == 0
+        student = of_objective(root, "kd")[-1]
+        assert all(torch.equal(teacher_of(student)[n], w) for n, w in given.items())
+    assert len(all_runs(root)) == 2
+
+
 def test_a_teacher_that_was_exchanged_makes_another_student(command, root):
     command("task=digits", "epochs=1", "batch_size=256")
     (teacher,) = all_runs(root)
@@ -121,6 +134,10 @@ from tasks.models.feedforward import linear
 def teacher():
     torch.manual_seed({seed})
     return linear((1, 8, 8), {classes})
+
+
+def words():
+    return "a model"
 """
 
 
@@ -145,8 +162,16 @@ def test_a_run_starts_from_another_ones_model(command, root):
 @pytest.mark.parametrize(
     ("before", "words", "message"),
     [
-        ((), ("teacher=nowhere",), "teacher=nowhere cannot be built on: it is neither the"),
+        ((), ("teacher=nowhere",), "teacher=nowhere cannot be built on: it is neither a"),
         ((), ("teacher=wrong_teacher.teacher",), "was made for other classes"),
+        ((), ("teacher=wrong_teacher.words",), "makes no torch.nn.Module, but 'a model'"),
+        (
+            (),
+            ("teacher=wrong_teacher.py",),
+            "+teacher.checkpoint=wrong_teacher.py model@teacher.mo",
+        ),
+        ((), ("+teacher.checkpoint=wrong_teacher.py",), "damaged or no checkpoint"),
+        ((), ("+teacher.checkpoint=nowhere.pt",), "nowhere.pt is missing"),
         ((), ("teacher.epochs=0",), "teacher cannot be built on: epochs=0"),
         (("objective=info_nce",), ("teacher=before",), "expected (1, 10): it was made for other"),
         (("task=diabetes",), ("teacher=before",), "teacher=before cannot be built on: objective m"),
@@ -156,6 +181,7 @@ def test_a_run_starts_from_another_ones_model(command, root):
 def test_what_cannot_be_built_on(command, root, monkeypatch, before, words, message):
     (root / "wrong_teacher.py").write_text(MADE.format(seed=0, classes=7))
     monkeypatch.syspath_prepend(root)
+    monkeypatch.chdir(root)
     if before:
         command("task=digits", "epochs=1", "batch_size=256", *before)
         all_runs(root)[0].path.rename(root / "before")

@@ -219,7 +219,7 @@ def test_a_damaged_checkpoint_is_named(config, tmp_path):
     with pytest.raises(Interrupted):
         attempt(plain, tmp_path, 20)
     (tmp_path / "run" / "checkpoint.pt").write_bytes(b"half")
-    with pytest.raises(Exception, match=r"checkpoint.pt is damaged .* delete it to start"):
+    with pytest.raises(Exception, match=r"checkpoint.pt is damaged .* Delete it to start"):
         attempt(plain, tmp_path)
 
 

@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from objectives.errors import InputError
 from tasks import labels as on
+from tasks.regression.bags import BaggedRegression
+from tasks.regression.regression import PointRegression
 from tasks.tabular.classification import FairClassification, TableClassification, class_metrics
 from tasks.tabular.fairness import fairness
+from tasks.tabular.ordinal import OrdinalClassification
 from tasks.tabular.sets import adult, breast_cancer, gerrymander, madelon, read_adult
 from tasks.tabular.tables import LabelledTable, Original, labelled_table
 
@@ -88,6 +91,54 @@ def test_imbalance_and_noise_are_of_the_training_labels() -> None:
     )
     assert torch.equal(noisy.train.labels, 1 - whole.train.labels)
     assert torch.equal(noisy.test.labels, whole.test.labels)
+
+
+def with_target(target: str | None, **setting: Any) -> LabelledTable:
+    columns = {"kind": ["a", "b", "c", "c"] * 5, "age": np.arange(20.0) ** 2, "same": [3.0] * 20}
+    return labelled_table(original(**columns), seed=0, val_share=0.2, target=target, **setting)
+
+
+def test_a_column_of_numbers_may_be_predicted_by_the_others() -> None:
+    table = with_target("age")
+    for name in ("train", "val", "test"):
+        rows, split = getattr(table.regression, name), getattr(table, name)
+        assert torch.equal(rows.targets, split.features[:, 3])
+        assert torch.equal(rows.features, split.features[:, [0, 1, 2, 4]])
+    squares = torch.arange(20.0) ** 2  # in their own units, but for the mean
+    restored = table.regression.test.targets * table.regression.scale
+    torch.testing.assert_close(restored - restored[0], squares, rtol=1e-5, atol=1e-4)
+
+
+def test_its_ordered_bins_are_classes() -> None:
+    table = with_target("age", shares=[0.25, 0.5, 0.25])
+    assert table.ordered.train.labels.bincount().tolist() == [4, 8, 4]
+    order = table.ordered.test.labels[table.regression.test.targets.argsort()]
+    assert (order.diff() >= 0).all()
+    protocol = OrdinalClassification(table, 4, 0, CPU)
+    assert protocol.facts["input_shape"] == (4,)
+    assert protocol.facts["num_outputs"] == 2
+
+
+def test_bags_are_of_its_rows() -> None:
+    protocol = BaggedRegression(with_target("age"), 8, 0, CPU, bag_size=4, epsilon=None)
+    batch = next(protocol.batches(nn.Identity(), 0, 0))
+    assert batch.features.shape == (8, 4)
+    means = with_target("age").regression.train.targets[batch.index].view(2, 4).mean(dim=1)
+    torch.testing.assert_close(batch.targets.view(2, 4), means[:, None].expand(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("kind", "target=kind is no column of numbers .there are: age, same"),
+        ("income", "target=income is no column of numbers"),
+        ("same", "the target is constant"),
+        (None, "target=null names no column; give one of numbers"),
+    ],
+)
+def test_a_bad_target_is_refused(target: str | None, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        PointRegression(with_target(target), 4, 0, CPU)
 
 
 def test_breast_cancer_is_scikit_learns_with_malignant_as_class_1() -> None:
