@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, device, nn
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.functional.classification import (
     binary_f1_score,
@@ -46,7 +47,7 @@ class TableClassification(Protocol):
         data: LabelledTable,
         batch_size: int,
         seed: int,
-        device: device,
+        device: torch.device,
         sampler: MakeSampler = Shuffled,
     ):
         self.data = data.to(device)
@@ -76,6 +77,11 @@ class TableClassification(Protocol):
         shown = class_metrics(logits.argmax(dim=-1), data.labels, self.data.num_classes)
         return {"nll": nll, **shown}
 
+    def examples(self, split: str) -> Iterator[Rows]:
+        data = getattr(self.data, split)
+        index = torch.arange(len(data), device=data.labels.device)
+        yield Rows(data.features, data.labels, data.attributes, index)
+
 
 class FairClassification(TableClassification):
     """Class scores, labels and protected attributes.
@@ -93,7 +99,7 @@ class FairClassification(TableClassification):
         data: LabelledTable,
         batch_size: int,
         seed: int,
-        device: device,
+        device: torch.device,
         sampler: MakeSampler = Shuffled,
     ):
         if not data.attribute_columns:

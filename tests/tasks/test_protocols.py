@@ -38,6 +38,7 @@ PROTOCOLS = {
     "RandomSteps": ("density", "objective=ddpo", "batch_size=32"),
     "OwnResponses": ("pairs", "objective=inpo", "batch_size=300", "replays=1"),
     "MatrixGame": ("rock_paper_scissors", "objective=inpo", "replays=1"),
+    "Distillation": ("breast_cancer", "objective=kd"),
     "MutualLearning": ("digits", "objective=bd_kd"),
     "RewardedResponses": ("verify", "objective=grpo", "batch_size=16"),
     "BaselinedByGreedy": ("verify", "objective=remax", "batch_size=16"),
