@@ -146,7 +146,8 @@ def loaded(kind: Any, name: str, revision: str | None, **settings: Any) -> Any:
             **settings,
         )
     except Exception as error:
-        raise _no_model(name, reason or str(error).strip().partition("\n")[0]) from None
+        said = str(error).strip().partition("\n")[0].rstrip().removesuffix(" from one of:")
+        raise _no_model(name, reason or said) from None
 
 
 def _no_model(name: str, reason: str) -> InputError:

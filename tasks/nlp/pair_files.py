@@ -153,7 +153,7 @@ def encoded(pairs: list[TextPair], pieces: Pieces, max_length: int) -> Pairs:
     mask = torch.zeros(2, len(pairs), max_length, dtype=torch.bool)
     for row, pair in enumerate(pairs):
         for side, response in enumerate((pair.chosen, pair.rejected)):
-            written = [*pieces.numbers(response[: longest - 1]), pieces.end]
+            written = pieces.response(response, longest)
             prompt = pieces.prompt(pair.prompt, max_length - len(written))
             stop = len(prompt) + len(written)
             tokens[side, row, :stop] = torch.tensor([*prompt, *written])

@@ -11,12 +11,15 @@ from torch import Tensor, nn
 from objectives.records import Demonstration, JudgedPreference, Preference, Record, Rewards
 from tasks.nlp.judges import Judge
 from tasks.nlp.logprobs import logprobs_of, token_logprobs
-from tasks.nlp.pairs import Pairs, PairSet, given
+from tasks.nlp.pairs import Pairs, PairSet, Written, given
 from tasks.nlp.reference import reference_of
 from tasks.protocol import Batch, Monitor, Protocol
 from tasks.sampling import MakeSampler, Shuffled
 
 EVALUATION_BATCH = 64
+
+FEW = 512
+"""Prompts by which the KL to a reference is measured where nothing else is asked of responses."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,8 @@ class PairedResponses(PairProtocol):
 
     The reference is the model as it was before training. Evaluated by the share of pairs that
     the log-ratio to the reference ranks rightly and its mean margin, and by the mean
-    log-probabilities of both responses, in nats. Where new responses can be judged, also by the KL
-    of samples to the reference, in nats, and the share that is preferred to the reference's.
+    log-probabilities of both responses, in nats; and by the KL of samples to the reference, in
+    nats. Where these can be judged, also by the share that is preferred to the reference's.
     """
 
     record: ClassVar[type[Record]] = Preference
@@ -131,13 +134,20 @@ class PairedResponses(PairProtocol):
     def __call__(self, model: nn.Module, batch: PairBatch) -> Preference:
         return Preference(**self._columns(model, batch))
 
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        found = super().evaluate(model, split)
+        if self.data.judge is None:
+            draw = torch.Generator(self.device).manual_seed(0)
+            prompts = given(getattr(self.data, split))[:FEW]
+            found["kl"] = self._kl(model, self.data.responses(model, prompts, draw)).item()
+        return found
+
     def judged(self, model: nn.Module, pairs: Pairs, judge: Judge) -> dict[str, Tensor]:
         prompts, draw = given(pairs), torch.Generator(self.device).manual_seed(0)
         own, others = (self.data.responses(m, prompts, draw) for m in (model, self.reference))
-        ratios = logprobs_of(model, *own) - logprobs_of(self.reference, *own)
         wins = judge.preference(own.tokens, others.tokens, own.mask | others.mask)
         return {
-            "kl": ratios.sum(dim=1).mean(),
+            "kl": self._kl(model, own),
             "win_rate": wins.mean(),
             **super().judged(model, pairs, judge),
         }
@@ -158,6 +168,11 @@ class PairedResponses(PairProtocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.reference.load_state_dict(state["reference"])
+
+    def _kl(self, model: nn.Module, own: Written) -> Tensor:
+        """Of a model to the reference, by its own responses, in nats a response."""
+        ratios = logprobs_of(model, *own) - logprobs_of(self.reference, *own)
+        return ratios.sum(dim=1).mean()
 
     def _columns(self, model: nn.Module, batch: PairBatch) -> dict[str, Tensor]:
         tokens = torch.cat([batch.chosen, batch.rejected])

@@ -45,6 +45,13 @@ class Pieces:
         numbers = self.numbers(pieces)
         return [*first, *numbers[max(0, len(first) + len(numbers) - most) :]] or [self.end]
 
+    def response(self, pieces: Sequence[str], most: int) -> list[int]:
+        """Numbers of a response, at most so many, of which the last one ends it."""
+        numbers = self.numbers(pieces)
+        if numbers[-1:] == [self.end]:  # a chat template's own
+            numbers.pop()
+        return [*numbers[: most - 1], self.end]
+
 
 def words(split: Split, texts: Iterable[Iterable[str]], min_count: int) -> Pieces:
     """The words that stand in texts, split already, at least so often."""

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +233,61 @@ def test_damaged_files(folder: Path, tmp_path: Path) -> None:
     weights.unlink()
     with pytest.raises(InputError, match="copy is no model in the hub's format"):
         made(tmp_path, "copy")
+
+
+def test_a_model_without_a_tokenizer(folder: Path, tmp_path: Path) -> None:
+    for file in copied(folder, tmp_path).glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(InputError, match=r"copy is no model .*config\.json, weights and tokenizer"):
+        pretrained_pieces(str(tmp_path / "copy"), None)
+
+
+@pytest.mark.parametrize("library", ["peft", "transformers"])
+def test_a_missing_library_is_named(
+    folder: Path, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(InputError, match=rf"need(s)? {library}: pip install 'runner\[nlp\]'"):
+        made(folder, lora_rank=2)
+
+
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}{{ eos_token }}"
+    "{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+@pytest.mark.parametrize("template", [None, TEMPLATE, "{{ raise_exception('no such role') }}"])
+def test_conversations_in_a_models_own_words(
+    folder: Path, tmp_path: Path, template: str | None
+) -> None:
+    from tokenizers import processors
+
+    own = transformers.AutoTokenizer.from_pretrained(folder / "model")
+    first = own.convert_tokens_to_ids("!")
+    own.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="! $A", special_tokens=[("!", first)]
+    )
+    own.bos_token, own.chat_template = "!", template
+    own.save_pretrained(tmp_path)
+    asked = [{"role": "user", "content": "may I?"}]
+    yes, no = ([*asked, {"role": "assistant", "content": said}] for said in ("Yes", "no"))
+    (tmp_path / "set").mkdir()
+    rows = json.dumps({"chosen": yes, "rejected": no}) + "\n"
+    (tmp_path / "set" / "train.jsonl").write_text(rows * 20)
+    read = partial(text_pairs, str(tmp_path), "set", tokenizer=str(tmp_path))
+    if template and template != TEMPLATE:
+        with pytest.raises(InputError, match=r"row 1: .* refuses the messages: no such"):
+            read()
+        return
+    pairs = read(max_length=64).train
+    said, mask = pairs.chosen[0], pairs.chosen_mask[0]
+    start = int(mask.int().argmax())
+    known = {None: ("!\n\nHuman: may I?\n\nAssistant:", " Yes<end>")}
+    known[TEMPLATE] = ("!user: may I?<end>assistant: ", "Yes<end>")
+    assert (own.decode(said[:start]), own.decode(said[mask])) == known[template]
+    short = read(max_length=8)
+    assert set(short.train.chosen[:, 0].tolist()) == {first}  # of a prompt cut off too
 
 
 def test_a_tokenizer_without_an_end(folder: Path, tmp_path: Path) -> None:

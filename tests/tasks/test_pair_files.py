@@ -173,6 +173,16 @@ def test_pairs_of_one_response_are_left_out(tmp_path):
     assert len(data.train) + len(data.val) + len(data.test) == 20
 
 
+def test_the_kl_to_the_reference_is_measured_where_nobody_judges(built, tmp_path):
+    written(tmp_path, "train.jsonl", [line(n) for n in range(40)])
+    words = f"data={tmp_path}", "folder=set", "task.data.max_length=16", "model.width=16"
+    learner = built("hh_rlhf", "objective=dpo", "initial=null", *words).learner
+    policy, protocol = learner.model.eval(), learner.protocol
+    assert protocol.evaluate(policy, "val")["kl"] == 0
+    policy.head.bias.data[3] += 2.0
+    assert 0.01 < protocol.evaluate(policy, "val")["kl"] < 10
+
+
 BOTH = "chosen and rejected to be both texts, or both lists of messages"
 
 
