@@ -74,21 +74,27 @@ class ISogCLR(nn.Module):
 
     An anchor's loss is robust to which of its negatives count, within a divergence of rho:
 
-    min_{t_i} max_p  sum_j p_j (s_ij - s_ip) - t_i * (KL(p || uniform) - rho)
-        = min_{t_i}  t_i * log mean_j exp(s_ij / t_i) + t_i * rho - s_ip
+    min_{t_i} max_p  sum_j p_j h_ij - t_i * (KL(p || uniform) - rho)
+        = min_{t_i}  t_i * log mean_j exp(h_ij / t_i) + t_i * rho,  h_ij = s_ij - s_ip
 
     over the 2 * batch - 2 negatives j of i. The mean is estimated by a moving average u_i over the
     steps that saw the example, so that small batches do; the value is what has the gradient of the
     above at this estimate:
 
-    sum_j w_ij s_ij - s_ip,  w_ij = exp(s_ij / t_i) / (u_i * negatives), held constant;
-    u_i <- (1 - gamma) * u_i + gamma * mean_j exp(s_ij / t_i), by the first mean alone at first;
-    v_i <- (1 - beta) * v_i + beta * (log u_i + rho - sum_j w_ij s_ij / t_i, within +-3);
+    sum_j w_ij h_ij,  w_ij = exp(h_ij / t_i) / (u_i * negatives), held constant;
+    u_i <- (1 - gamma) * u_i + gamma * mean_j exp(h_ij / t_i), by the first mean alone at first;
+    v_i <- (1 - beta) * v_i + beta * (log u_i + rho - sum_j w_ij h_ij / t_i, within +-3);
     t_i <- t_i - eta * v_i, within [tau_min, tau_max].
 
     An example far from its negatives gets a small temperature, one amid many near ones, as those
     of a frequent class are, a large one. Where a batch has an example twice, both teach it by
-    their mean; a batch of one has no negatives and teaches nothing but -s_ip.
+    their mean; a batch of one has no negatives and teaches nothing.
+
+    The authors' code for images has u_i of s_ij alone, the positive's similarity outside with a
+    weight of 1 (`relative` is false). That is the same where the w_ij of an anchor add up to 1, at
+    gamma = 1. Where they do not, in batches without its near neighbours, that code's gradient of a
+    temperature is off by (1 - sum_j w_ij) * s_ip / t_i, some 20 at 0.05: it drives nearly all
+    temperatures of a small set to tau_min.
 
     Args:
         tau: Temperature at the start, in units of cosine similarity.
@@ -98,18 +104,20 @@ class ISogCLR(nn.Module):
         beta: Share of the newest gradient in a temperature's step.
         tau_min: Least temperature.
         tau_max: Largest temperature.
+        relative: Whether similarities count relative to that of the positive in the moving average,
+            as in the paper.
         num_examples: Size of the training set.
 
     Returns:
         Loss per example, the sum of its two views, in units of cosine similarity, near -2 where
         views agree and negatives are orthogonal; and the batch's mean temperature and robust
-        loss, t_i * (log u_i + rho) - s_ip. At a fixed temperature and gamma = 1 the gradient is
+        loss, t_i * (log u_i + rho). At a fixed temperature and gamma = 1 the gradient is
         that of tau * InfoNCE without the positive in the denominator.
 
     Source:
-        Qiu et al. 2023, arXiv:2305.11965; code zhqiu/contrastive-learning-iSogCLR, whose rho is 6
-        and whose clipping of +-3 and of the temperatures the paper does not have; rho, tau_min
-        and tau_max are those of the authors' library LibAUC.
+        Qiu et al. 2023, arXiv:2305.11965; code zhqiu/contrastive-learning-iSogCLR, whose clipping
+        of +-3 and of the temperatures the paper does not have, and which has h_ij for images with
+        texts alone; rho, tau_min and tau_max are those of the authors' library LibAUC for images.
     """
 
     temperatures: Tensor
@@ -126,9 +134,11 @@ class ISogCLR(nn.Module):
         beta: Share = 0.9,
         tau_min: Annotated[float, Gt(0)] = 0.05,
         tau_max: Annotated[float, Gt(0)] = 0.7,
+        relative: bool = True,
         num_examples: int,
     ):
         super().__init__()
+        self.relative = relative
         self.rho, self.eta, self.gamma, self.beta = rho, eta, gamma, beta
         self.tau_min, self.tau_max = tau_min, tau_max
         self.register_buffer("temperatures", torch.full((num_examples,), tau))
@@ -162,15 +172,17 @@ class ISogCLR(nn.Module):
         positive = _other_view(rows, anchors)[:, None]
         negative = torch.ones_like(similarity, dtype=torch.bool)
         negative = negative.scatter(1, rows[:, None], False).scatter(1, positive, False)
-        scaled = (similarity.detach() / tau).masked_fill(~negative, -torch.inf)
+        of_positive = similarity.gather(1, positive)
+        inside, outside = of_positive * self.relative, of_positive * (not self.relative)
+        scaled = ((similarity - inside).detach() / tau).masked_fill(~negative, -torch.inf)
         log_negatives = math.log(max(anchors - 2, 1))
         log_mean = self._averaged(before, scaled.logsumexp(1, keepdim=True) - log_negatives)
         weights = (scaled - log_mean - log_negatives).exp().masked_fill(~negative, 0.0)
-        to_negatives = (weights.to(similarity.dtype) * similarity).sum(dim=1)
-        loss = to_negatives - similarity.gather(1, positive).squeeze(1)
+        weighted = (weights.to(similarity.dtype) * (similarity - inside)).sum(dim=1)
+        loss = weighted - outside.squeeze(1)
         tau, log_mean = tau.squeeze(1), log_mean.squeeze(1).nan_to_num(neginf=0.0)
-        drift = log_mean + self.rho - to_negatives.detach() / tau
-        robust = loss.detach() - to_negatives.detach() + tau * (log_mean + self.rho)
+        drift = log_mean + self.rho - weighted.detach() / tau
+        robust = tau * (log_mean + self.rho) - outside.detach().squeeze(1)
         return loss, log_mean, drift, robust
 
     def _averaged(self, before: Tensor, now: Tensor) -> Tensor:

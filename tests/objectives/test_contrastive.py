@@ -171,7 +171,7 @@ def test_isogclr_temperature_is_where_the_divergence_is_rho() -> None:
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_isogclr_golden(step: int) -> None:
     golden = json.loads((GOLDEN / "isogclr.json").read_text())
-    objective = learner(**golden["hyper"])
+    objective = learner(**golden["hyper"], relative=False)
     objective.temperatures[:] = golden["hyper"]["tau"]  # to all its digits
     after = golden["output"]
     if step:
@@ -217,14 +217,40 @@ def test_isogclr_takes_an_example_twice_by_its_mean() -> None:
     torch.testing.assert_close(twice.log_means[2], apart.log_means[[2, 3]].mean())
 
 
-def test_isogclr_of_a_single_example_teaches_nothing_but_its_positive() -> None:
+def test_isogclr_of_a_single_example_teaches_nothing() -> None:
     first, second = random_views(pairs=1)
     objective = learner(tau=0.3, rho=0.5)
-    values, metrics = objective(first, second, torch.tensor([3]))
-    cosine = torch.cosine_similarity(first, second)
-    torch.testing.assert_close(values, -2 * cosine)
-    assert metrics["robust_loss"].item() == pytest.approx(0.3 * 0.5 - cosine.item(), rel=1e-6)
+    values, metrics = objective(first.requires_grad_(), second, torch.tensor([3]))
+    assert values.item() == 0
+    assert torch.autograd.grad(values.sum(), first)[0].eq(0).all()
+    assert metrics["robust_loss"].item() == pytest.approx(0.3 * 0.5, rel=1e-6)
     assert torch.equal(objective.log_means, learner().log_means)
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_isogclr_without_memory_does_not_care_where_the_positive_is(relative: bool) -> None:
+    views, index = [view.requires_grad_() for view in random_views()], torch.arange(6)
+    objective, other = (learner(gamma=1.0, tau=0.3, relative=r) for r in (relative, True))
+    for _ in range(3):
+        ours, theirs = (o(*views, index) for o in (objective, other))
+    torch.testing.assert_close(objective.temperatures, other.temperatures)
+    torch.testing.assert_close(ours[1], theirs[1])
+    ours, theirs = (torch.autograd.grad(v.mean(), views) for v, _ in (ours, theirs))
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(("relative", "least", "largest"), [(True, 0.3, 0.5), (False, 0.05, 0.06)])
+def test_isogclr_in_batches_without_near_neighbours(
+    relative: bool, least: float, largest: float
+) -> None:
+    """Learned from all at once the temperatures are some 0.55; from four at once less."""
+    centres = torch.randn(4, 8, dtype=torch.float64)
+    examples = centres.repeat_interleave(6, dim=0) + 0.3 * torch.randn(24, 8, dtype=torch.float64)
+    objective = ISogCLR(num_examples=24, relative=relative).double()
+    for _ in range(200):
+        index = torch.randperm(24)[:4]
+        objective(examples[index], examples[index], index)
+    assert least <= objective.temperatures.median().item() <= largest
 
 
 @pytest.mark.parametrize("name", ["info_nce", "isogclr"])

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from objectives.errors import InputError
 from runner.rundir import RunDir
 
 WORDS = ("task=digits", "objective=ldr", "steps=40", "model.width=16", "evaluate_every=0.5")
@@ -76,6 +77,25 @@ def test_the_norm_of_weights_by_hand(built):
     (diagnostic,) = experiment.diagnostics
     weights = 64 * 16 + 16 * 16 + 16 * 10
     assert diagnostic.metrics("val") == {"weight_norm": pytest.approx(0.5 * weights**0.5)}
+
+
+def test_the_gap_of_temperatures_by_hand(built):
+    words = ("objective=isogclr", "imbalance=exponential", "imbalance_ratio=50")
+    experiment = built("digits", *words, "diagnostic=temperature_gap")
+    learner = experiment.learner
+    labels, temperatures = (
+        learner.protocol.data.train.labels,
+        learner.objective.compute.temperatures,
+    )
+    assert (labels.bincount().diff() <= 0).all()  # class 0 is the largest
+    temperatures[:] = torch.where(labels < 5, 0.5, 0.2)
+    (diagnostic,) = experiment.diagnostics
+    assert diagnostic.metrics("val") == {"temperature_gap": pytest.approx(0.3)}
+
+
+def test_no_temperatures_no_gap(built):
+    with pytest.raises(InputError, match="looks at the temperature of every labelled example"):
+        built("digits", "objective=info_nce", "diagnostic=temperature_gap")
 
 
 def test_it_is_listed(command):
