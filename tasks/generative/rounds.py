@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from objectives.domains import Count, checked
+from objectives.domains import Count, Share, checked
 from objectives.records import DenoisingSteps, RewardedFlow
 from tasks.generative.matching import FlowMatching, Noised, between
 from tasks.generative.rewards import Reward
@@ -105,12 +105,15 @@ class Rounds(FlowMatching):
 class RewardedSamples(Rounds):
     """Each sample of a round is noised anew at several times.
 
-    The reference is the model as it was before training.
+    The reference is the model as it was before training, or follows it from round to round:
+
+    reference <- reference_decay * reference + (1 - reference_decay) * model
 
     Args:
         reward: Makes the function of samples from the data.
         group_size: Samples of a round.
         times_per_sample: Times at which each is noised.
+        reference_decay: 1 leaves the reference as it is, 0 makes it the model that begins a round.
     """
 
     record = RewardedFlow
@@ -127,11 +130,12 @@ class RewardedSamples(Rounds):
         *,
         group_size: Annotated[int, Ge(2)] = 256,
         times_per_sample: Count = 4,
+        reference_decay: Share = 1.0,
         sampling_steps: Count = 50,
     ):
         rounds = group_size, times_per_sample, sampling_steps
         super().__init__(data, batch_size, seed, device, reward, *rounds)
-        self.times_per_sample = times_per_sample
+        self.times_per_sample, self.reference_decay = times_per_sample, reference_decay
 
     def prepare(self, model: nn.Module) -> None:
         self.reference = copy.deepcopy(model).requires_grad_(False).eval()
@@ -149,6 +153,8 @@ class RewardedSamples(Rounds):
         )
 
     def draw_round(self, model: nn.Module) -> Rewarded:
+        for slow, fast in zip(self.reference.parameters(), model.parameters(), strict=True):
+            slow.lerp_(fast, 1 - self.reference_decay)
         samples = euler(model, self.start(), self.sampling_steps)
         advantages = standardized(self.reward(samples))
         clean = samples.repeat_interleave(self.times_per_sample, dim=0)

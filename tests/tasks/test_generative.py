@@ -177,6 +177,24 @@ def test_a_round_is_of_the_models_own_samples(built) -> None:
     torch.testing.assert_close(protocol(model, batch).ref_velocity, batch.old_velocity)
 
 
+def test_the_reference_stays_or_follows_from_round_to_round(built) -> None:
+    for decay in (1.0, 0.25):
+        learner = built("density", "objective=awm", f"reference_decay={decay}").learner
+        protocol, model = learner.protocol, learner.model
+        (weight, *_), (kept, *_) = model.parameters(), protocol.reference.parameters()
+        before = weight.detach().clone()
+        next(protocol.batches(model, 0, 0))
+        assert torch.equal(kept, before)
+        with torch.no_grad():
+            weight += 1
+        next(protocol.batches(model, 0, 1))  # of the same round
+        assert torch.equal(kept, before)
+        next(protocol.batches(model, 1, 0))
+        torch.testing.assert_close(kept, before + 1 - decay)
+    with pytest.raises(InputError, match="reference_decay=2 is outside the domain"):
+        built("density", "objective=awm", "reference_decay=2")
+
+
 def test_random_steps_to_a_normal_density_have_its_mean_and_deviation() -> None:
     m, s, steps = 2.0, 0.5, 200
     x = torch.randn(4000, 1, generator=generator_of(0))
