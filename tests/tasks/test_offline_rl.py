@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LinearRegression
 from torch import Tensor, nn
 
 from objectives.errors import InputError
@@ -300,6 +301,20 @@ def test_advantages_are_what_the_start_does_not_explain() -> None:
     assert returns(data).tolist() == [1, 3, 8]
     assert advantages(data).tolist() == pytest.approx([0.5, -1.0, 0.5])
     assert advantages(of([1.0], [5.0], starts=[2.0, 2.0])).tolist() == pytest.approx([-2, 2])
+
+
+def test_advantages_are_those_of_the_official_codes_regression() -> None:
+    generator = np.random.default_rng(0)
+    starts = generator.normal(size=(40, 3)).astype(np.float32)
+    gained = generator.normal(size=40).astype(np.float32)
+    ended = np.zeros(1, bool)
+    episodes = [
+        Episode(start[None], start[None, :1], gain[None], start[None], ended)
+        for start, gain in zip(starts, gained, strict=True)
+    ]
+    data = joined(environment(PENDULUM), episodes, -1.0, 1.0)
+    expected = gained - LinearRegression().fit(starts, gained).predict(starts)
+    assert advantages(data).tolist() == pytest.approx(expected.tolist(), abs=1e-5)
 
 
 def test_batches_are_of_good_episodes_and_of_their_number_alone() -> None:
