@@ -343,5 +343,9 @@ def test_the_sampler_fits_both_objectives(built: Built) -> None:
         assert type(experiment.learner.protocol.sampler) is TrajectoryWeighted
         batch = next(experiment.learner.protocol.batches(experiment.learner.model, 0, 0))
         assert experiment.algorithm.update(copy.copy(batch))["loss"].isfinite()
+    with pytest.raises(InputError, match="draws from episodes by how good they are"):
+        built("density", "sampler=harness_traj_weighting")
+    with pytest.raises(InputError, match="draws examples by their labels, which this task does"):
+        built("offline", "sampler=class_balanced")
     with pytest.raises(InputError, match="tau=0 is outside the domain of TrajectoryWeighted"):
         built("offline", "sampler=harness_traj_weighting", "sampler.tau=0")
