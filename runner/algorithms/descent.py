@@ -1,32 +1,17 @@
 """Gradient descent on an objective, and the base of all algorithms."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
-from objectives.errors import InputError
 from runner.learner import Learner
 from tasks.protocol import Batch
 
 
 class Descent:
-    """One forward and backward pass, one step of the optimizer.
-
-    Attributes:
-        follows: Whether targets follow the model that has some.
-
-    Raises:
-        InputError: The model has targets, and nothing would move them.
-    """
-
-    follows: ClassVar[bool] = False
+    """One forward and backward pass, one step of the optimizer."""
 
     def __init__(self, learner: Learner):
-        if hasattr(learner.model, "targets") and not self.follows:
-            raise InputError(
-                "this model learns from targets that follow it slowly, which algorithm=td3 alone "
-                "moves; choose that one."
-            )
         self.learner = learner
 
     def update(self, batch: Batch) -> dict[str, Tensor]:

@@ -34,8 +34,6 @@ class TD3(Descent):
         Fujimoto et al. 2018, arXiv:1802.09477.
     """
 
-    follows = True
-
     def __init__(
         self,
         learner: Learner,
