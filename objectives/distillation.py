@@ -93,11 +93,12 @@ def sinkd(
         iterations: Times that rows and columns are normalised in turn.
 
     Returns:
-        Loss per example, in nats; kd's where beta = 0. Metric: the mean distance. The official
-        code sums the distance over the batch, and scales it by 0.001.
+        Loss per example, in nats; kd's where beta = 0. Metric: the mean distance.
 
     Source:
-        Cui et al. 2024, arXiv:2402.17110.
+        Cui et al. 2024, arXiv:2402.17110. The official code, 2018cx/SinKD, sums the distance over
+        the batch and scales it by 0.001, so that its beta of 0.8 is 0.0008 * batch here; its
+        scripts have alpha at 0.8 to 1, and a temperature of its own, without tau^2, for the KL.
     """
     loss, metrics = kd(student_logits, teacher_logits, labels, tau=tau, alpha=alpha)
     student, teacher = (student_logits / tau).softmax(-1), (teacher_logits / tau).softmax(-1)

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from objectives.domains import Scalar
 from objectives.policy import MAX_LOG_RATIO
+
+LEAST = 1e-10
+"""Of ghuber, whose slope at 0 would be infinite."""
 
 
 def ddpm(
@@ -61,14 +64,28 @@ def flow_matching(
     return _squared_distance(velocity, noise - clean)
 
 
-def uniform(times: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """The same weight at all times: 1."""
-    return torch.ones_like(times)
+def uniform(
+    distances: Float[Tensor, " batch"], _times: Float[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """The same weight at all times: d."""
+    return distances
 
 
-def by_time(times: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """More weight nearer to the noise: t."""
-    return times
+def by_time(
+    distances: Float[Tensor, " batch"], times: Float[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """More weight nearer to the noise: t d."""
+    return times * distances
+
+
+def ghuber(
+    distances: Float[Tensor, " batch"],
+    times: Float[Tensor, " batch"],
+    *,
+    power: Annotated[Scalar, Gt(0), Le(1)] = 0.25,
+) -> Float[Tensor, " batch"]:
+    """By time, and large distances for less: t ((d + c)^power - c^power) / power,  c = 1e-10."""
+    return times * ((distances + LEAST) ** power - LEAST**power) / power
 
 
 def awm(
@@ -89,7 +106,7 @@ def awm(
 
     -min(r * A, clip(r, 1 - clip_range, 1 + clip_range) * A)
         + anchor_weight * mean_d (v_d - v_ref_d)^2,
-    r = exp(l - l_old),      l = -w(t) * mean_d (v_d - (noise_d - clean_d))^2
+    r = exp(l - l_old),      l = -weighting(mean_d (v_d - (noise_d - clean_d))^2, t)
 
     Args:
         velocity: The model's velocity v.
@@ -99,7 +116,7 @@ def awm(
         old_velocity: The velocity of the model that drew the samples.
         ref_velocity: The velocity v_ref of the reference.
         advantages: Rewards, standardised within their group.
-        weighting: Weight w(t) of a time.
+        weighting: From squared distances and times to what counts: uniform, by_time, ghuber.
         clip_range: Half-width of the interval in which the ratio r still has a gradient.
         advantage_clip: Largest advantage A, in standard deviations of the reward.
         anchor_weight: Weight of the squared distance to the reference, the paper's beta; with 0,
@@ -107,16 +124,19 @@ def awm(
 
     Returns:
         Loss per sample; where the model is the one that drew it and is the reference, -A, whose
-        gradient is that of A * w(t) * flow_matching. Metric: the share of clipped ratios.
+        gradient is that of A * weighting(flow_matching, t). Metrics: the share of clipped ratios,
+        and the squared distance to the reference.
 
     Source:
-        Xue et al. 2025, arXiv:2509.25050; the official code also has a Huber-like distance in
-        place of the squared one, which is left out.
+        Xue et al. 2025, arXiv:2509.25050, where the distance is squared. The published runs of the
+        code scxue/advantage_weighted_matching have weighting=ghuber; advantages divided by their
+        bound, which is 5 times the anchor_weight; and an anchor that follows the model, which is
+        reference_decay=0.3 of the tasks of generation, here in the place of the fixed one that the
+        code gives a weight of 0.001 beside it.
     """
-    target, weight = noise - clean, weighting(times)
-    log_ratio = weight * (
-        _squared_distance(old_velocity, target) - _squared_distance(velocity, target)
-    )
+    target = noise - clean
+    now, before = (_squared_distance(v, target) for v in (velocity, old_velocity))
+    log_ratio = weighting(before, times) - weighting(now, times)
     loss, clipped = _clipped_surrogate(log_ratio, advantages, clip_range, advantage_clip)
     anchor = _squared_distance(velocity, ref_velocity)
     return loss + anchor_weight * anchor, {

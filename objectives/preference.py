@@ -69,7 +69,8 @@ def ipo(
         metrics are dpo's.
 
     Source:
-        Azar et al. 2023, arXiv:2310.12036.
+        Azar et al. 2023, arXiv:2310.12036. The log-ratios are sums over tokens, as in DPO's code;
+        trl takes each one's mean over its tokens.
     """
     h, metrics = margins(
         chosen_logprob, rejected_logprob, ref_chosen_logprob, ref_rejected_logprob, beta

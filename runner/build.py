@@ -127,9 +127,23 @@ def build(
     total_steps = settings.steps or round(settings.epochs * protocol.steps_per_epoch)
     schedule = made(check(instantiated(config, "schedule")), optimizer, max(total_steps, 1))
     algorithm = made(check(instantiated(config, "algorithm")), learner)
+    check_targets(model, algorithm)
     diagnostics = chosen_diagnostics(config, learner)
     protocol.prepare(model)
     return Experiment(settings, learner, algorithm, schedule, diagnostics, total_steps)
+
+
+def check_targets(model: nn.Module, algorithm: Descent) -> None:
+    """See to it that what follows a model is moved.
+
+    Raises:
+        InputError: The model has targets, which the algorithm leaves as they are.
+    """
+    if hasattr(model, "targets") and not hasattr(algorithm, "targets"):
+        raise InputError(
+            "this model learns from targets that follow it slowly, which algorithm=td3 alone "
+            "moves; choose that one."
+        )
 
 
 def make_protocol(

@@ -86,7 +86,7 @@ class ClassBalanced(Sampler):
         samples_per_class: Least examples of a class in a batch.
 
     Raises:
-        InputError: A batch has no room for two classes.
+        InputError: The split has no labels, or a batch no room for two classes.
     """
 
     def __init__(
@@ -98,6 +98,11 @@ class ClassBalanced(Sampler):
         *,
         samples_per_class: Count = 4,
     ):
+        if not hasattr(split, "labels"):
+            raise InputError(
+                "sampler=class_balanced draws examples by their labels, which this task does not "
+                "have."
+            )
         if batch_size < 2 * samples_per_class:
             raise InputError(
                 f"batch_size={batch_size} has no room for two classes of "

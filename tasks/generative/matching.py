@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from objectives.domains import Count, checked
 from objectives.records import Denoised, Flow, Record
+from tasks.generative.rewards import MakeReward, rewards_of
 from tasks.generative.samples import Samples
 from tasks.generative.sampling import ancestral, euler, sliced_wasserstein
 from tasks.protocol import Batch, Monitor, Protocol
@@ -40,10 +41,11 @@ class Matching(Protocol):
     """What diffusion and flow share: batches with noise, and evaluation by samples.
 
     Evaluated by the sliced Wasserstein distance, in units of the data, between the split, or its
-    first 1,000 examples, and as many samples.
+    first 1,000 examples, and as many samples; and by the mean reward of these.
 
     Args:
         sampler: Which examples a batch holds.
+        reward: Makes the function that says what samples are worth; None where nothing does.
     """
 
     monitor: ClassVar[Monitor] = Monitor("sliced_wasserstein", maximize=False)
@@ -55,8 +57,10 @@ class Matching(Protocol):
         seed: int,
         device: torch.device,
         sampler: MakeSampler = Shuffled,
+        reward: MakeReward | None = None,
     ):
         self.data, self.device = data.to(device), device
+        self.reward = reward and reward(self.data)
         self.sampler = sampler(data.train, batch_size, seed, device)
         self.steps_per_epoch = self.sampler.steps_per_epoch
         self.facts: dict[str, Any] = {
@@ -84,7 +88,10 @@ class Matching(Protocol):
         """What is said of a split's samples."""
         held_out = getattr(self.data, split)[:MOST]
         distance = sliced_wasserstein(samples, held_out, generator_of(SEEDS[split], 1))
-        return {"sliced_wasserstein": distance}
+        known = {"sliced_wasserstein": distance}
+        if self.reward is None:
+            return known
+        return known | {"reward": rewards_of(self.reward, samples).double().mean().item()}
 
     def drawn(self, model: nn.Module, split: str) -> Tensor:
         """As many samples as a split is judged by, from the same noise always."""
@@ -111,9 +118,10 @@ class FlowMatching(Matching):
         device: torch.device,
         sampler: MakeSampler = Shuffled,
         *,
+        reward: MakeReward | None = None,
         sampling_steps: Count = 50,
     ):
-        super().__init__(data, batch_size, seed, device, sampler)
+        super().__init__(data, batch_size, seed, device, sampler, reward)
         self.sampling_steps = sampling_steps
 
     def __call__(self, model: nn.Module, batch: Any) -> Record:
@@ -145,9 +153,10 @@ class Diffusion(Matching):
         device: torch.device,
         sampler: MakeSampler = Shuffled,
         *,
+        reward: MakeReward | None = None,
         diffusion_steps: Count = 100,
     ):
-        super().__init__(data, batch_size, seed, device, sampler)
+        super().__init__(data, batch_size, seed, device, sampler, reward)
         self.kept = kept_variances(diffusion_steps).to(device)
 
     def __call__(self, model: nn.Module, batch: Noised) -> Denoised:

@@ -1,16 +1,39 @@
 """What samples are worth: functions of a point, and models of what an image shows."""
 
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
-from objectives.domains import Count, checked
+from objectives.domains import checked
 from objectives.errors import InputError
 from tasks.generative.samples import Samples
 
 Reward = Callable[[Tensor], Tensor]
 """From samples [n, *shape] to what each is worth [n]."""
+
+MakeReward = Callable[[Samples], Reward]
+"""Makes the function of samples from the data."""
+
+
+def rewards_of(reward: Reward, samples: Tensor) -> Tensor:
+    """What each sample is worth.
+
+    Raises:
+        InputError: The reward is not one finite number for each sample that is finite.
+    """
+    rewards = reward(samples)
+    if rewards.shape != samples.shape[:1]:
+        raise InputError(
+            f"the reward of {len(samples)} samples has the shape {tuple(rewards.shape)}, expected "
+            f"({len(samples)},): one number for each."
+        )
+    if samples.isfinite().all() and not rewards.isfinite().all():
+        unknown = int((~rewards.isfinite()).sum())
+        raise InputError(f"the reward of {unknown} of {len(samples)} samples is not finite.")
+    return rewards
 
 
 def nearness(data: Samples, *, target: Sequence[float]) -> Reward:
@@ -27,7 +50,7 @@ def nearness(data: Samples, *, target: Sequence[float]) -> Reward:
 
 
 @checked
-def class_logprob(data: Samples, *, wanted: Count) -> Reward:
+def class_logprob(data: Samples, *, wanted: Annotated[int, Ge(0)]) -> Reward:
     """Log-probability, in nats, of a class by a logistic regression on the training images.
 
     What is blacker than black or whiter than white counts as these, so that no reward is to be had

@@ -2,7 +2,7 @@
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -10,17 +10,14 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from objectives.domains import Count, checked
+from objectives.domains import Count, Share, checked
 from objectives.records import DenoisingSteps, RewardedFlow
 from tasks.generative.matching import FlowMatching, Noised, between
-from tasks.generative.rewards import Reward
+from tasks.generative.rewards import MakeReward, rewards_of
 from tasks.generative.samples import Samples
 from tasks.generative.sampling import euler, random_step
 from tasks.protocol import Batch, Monitor
 from tasks.sampling import index_batches
-
-MakeReward = Callable[[Samples], Reward]
-"""Makes the function of samples from the data."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +41,7 @@ class Steps(Batch):
 class Rounds(FlowMatching):
     """An epoch is one group of the model's own samples, several rows of each.
 
-    Advantages are rewards standardised over the group, 0 where all are equal. Evaluated by the mean
-    reward of samples as well.
+    Advantages are rewards standardised over the group, 0 where all are equal.
 
     Attributes:
         batch: The type of batch of which a round is one.
@@ -65,8 +61,10 @@ class Rounds(FlowMatching):
         rows_per_sample: int,
         sampling_steps: int,
     ):
-        super().__init__(data, batch_size, seed, device, sampling_steps=sampling_steps)
-        self.reward, self.group_size = reward(self.data), group_size
+        super().__init__(
+            data, batch_size, seed, device, reward=reward, sampling_steps=sampling_steps
+        )
+        self.group_size = group_size
         self.batch_size, self.seed = batch_size, seed
         count = group_size * rows_per_sample
         self.steps_per_epoch = -(-count // batch_size)
@@ -86,9 +84,10 @@ class Rounds(FlowMatching):
         for index in index_batches(count, self.batch_size, self.seed, epoch, start, self.device):
             yield self.batch(*(column[index] for column in vars(self.round).values()))
 
-    def metrics(self, samples: Tensor, split: str) -> dict[str, float]:
-        rewards = self.reward(samples)
-        return super().metrics(samples, split) | {"reward": rewards.double().mean().item()}
+    def advantages(self, samples: Tensor) -> Tensor:
+        """Of a group of samples."""
+        assert self.reward is not None
+        return standardized(rewards_of(self.reward, samples))
 
     def state_dict(self) -> dict[str, Any]:
         return {"round": None if self.round is None else tuple(vars(self.round).values())}
@@ -105,12 +104,15 @@ class Rounds(FlowMatching):
 class RewardedSamples(Rounds):
     """Each sample of a round is noised anew at several times.
 
-    The reference is the model as it was before training.
+    The reference is the model as it was before training, or follows it from round to round:
+
+    reference <- reference_decay * reference + (1 - reference_decay) * model
 
     Args:
         reward: Makes the function of samples from the data.
         group_size: Samples of a round.
         times_per_sample: Times at which each is noised.
+        reference_decay: 1 leaves the reference as it is, 0 makes it the model that begins a round.
     """
 
     record = RewardedFlow
@@ -127,11 +129,12 @@ class RewardedSamples(Rounds):
         *,
         group_size: Annotated[int, Ge(2)] = 256,
         times_per_sample: Count = 4,
+        reference_decay: Share = 1.0,
         sampling_steps: Count = 50,
     ):
         rounds = group_size, times_per_sample, sampling_steps
         super().__init__(data, batch_size, seed, device, reward, *rounds)
-        self.times_per_sample = times_per_sample
+        self.times_per_sample, self.reference_decay = times_per_sample, reference_decay
 
     def prepare(self, model: nn.Module) -> None:
         self.reference = copy.deepcopy(model).requires_grad_(False).eval()
@@ -149,8 +152,10 @@ class RewardedSamples(Rounds):
         )
 
     def draw_round(self, model: nn.Module) -> Rewarded:
+        for slow, fast in zip(self.reference.parameters(), model.parameters(), strict=True):
+            slow.lerp_(fast, 1 - self.reference_decay)
         samples = euler(model, self.start(), self.sampling_steps)
-        advantages = standardized(self.reward(samples))
+        advantages = self.advantages(samples)
         clean = samples.repeat_interleave(self.times_per_sample, dim=0)
         noise, times = torch.randn_like(clean), self.times(len(clean))
         index = torch.arange(len(clean), device=self.device)
@@ -210,7 +215,7 @@ class RandomSteps(Rounds):
             there = step.sample()
             taken.append((here, there, times, step.log_prob(there).flatten(1).sum(1)))
             here = there
-        advantages = standardized(self.reward(here)).repeat(self.sampling_steps)
+        advantages = self.advantages(here).repeat(self.sampling_steps)
         index = torch.arange(len(advantages), device=self.device)
         columns = *map(torch.cat, zip(*taken, strict=True)), advantages, index
         return Steps(*columns)

@@ -28,14 +28,15 @@ def minari_episodes(dataset: str, *, episodes: Count | None = None) -> Trajector
 
     Raises:
         InputError: Minari is not installed, the set is not there or cannot be read, its
-            environment cannot be made, its observations or actions are no vector with bounds, or
-            there is nothing to normalise a return by.
+            environment cannot be made, its observations or actions are no vector with bounds, a
+            value of it is not finite, or there is nothing to normalise a return by.
 
     Source:
         Younis et al. 2024, Minari, doi:10.5281/zenodo.13767625. Scores: Fu et al. 2020,
         arXiv:2004.07219.
     """
     found, played = _loaded(dataset, episodes)
+    _check_values(played, dataset)
     made = described(dataset, partial(found.recover_environment, eval_env=True))
     _check_actions(found.action_space, *bounds(made), dataset)
     return joined(made, played, *_references(dataset, found.storage.metadata, played))
@@ -75,6 +76,16 @@ def _check_actions(space: Any, low: np.ndarray, high: np.ndarray, dataset: str) 
             f"{dataset} has actions {space}, its environment from {low} to {high}; expected the "
             f"same. Choose another data set."
         )
+
+
+def _check_values(played: Sequence[Episode], dataset: str) -> None:
+    for number, episode in enumerate(played):
+        for name in ("observations", "next_observations", "actions", "rewards"):
+            if not np.isfinite(getattr(episode, name)).all():
+                raise InputError(
+                    f"{dataset} has {name} in episode {number}, counted from 0, that are not "
+                    f"finite. Choose another data set, or fewer episodes by behaviour.episodes=..."
+                )
 
 
 def _episode(recorded: Any) -> Episode:

@@ -7,6 +7,7 @@ import torch
 from annotated_types import Gt
 from torch import Tensor
 
+from objectives.errors import InputError
 from tasks.rl.behaviour import Trajectories
 from tasks.sampling import Sampler, generator_of
 
@@ -32,6 +33,9 @@ class TrajectoryWeighted(Sampler):
         tau: Temperature; tau -> 0 draws from the best episodes alone, tau -> infinity from all
             transitions alike.
 
+    Raises:
+        InputError: There are no episodes.
+
     Source:
         Hong et al. 2023, arXiv:2306.13085, which calls the temperature alpha. One example of the
         official code takes the scores as they are.
@@ -47,6 +51,11 @@ class TrajectoryWeighted(Sampler):
         score: Score,
         tau: Annotated[float, Gt(0)] = 0.1,
     ):
+        if not isinstance(split, Trajectories):
+            raise InputError(
+                "sampler=harness_traj_weighting draws from episodes by how good they are, which "
+                "task=offline alone has."
+            )
         self.probabilities = probabilities(score(split), split.lengths, tau).cpu()
         self.batch_size, self.seed, self.device = batch_size, seed, device
         self.steps_per_epoch = -(-len(split) // batch_size)

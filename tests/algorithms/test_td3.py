@@ -82,6 +82,14 @@ def test_a_model_without_an_actor_is_refused() -> None:
         TD3(learner())
 
 
+@pytest.mark.parametrize("algorithm", ["descent", "sam"])
+def test_targets_that_nothing_would_move_are_refused(built: Built, algorithm: str) -> None:
+    with pytest.raises(
+        InputError, match="targets that follow it slowly, which algorithm=td3 alone"
+    ):
+        built("offline", f"algorithm={algorithm}")
+
+
 @pytest.mark.parametrize("setting", ["polyak=0", "polyak=1.1", "delay=0"])
 def test_settings_outside_their_domain(built: Built, setting: str) -> None:
     with pytest.raises(InputError, match=f"{setting} is outside the domain of TD3"):

@@ -31,7 +31,7 @@ CASES = {
         ("student_logits", "peer_logits"),
         settings=({}, {"delta": 1.0, "reverse": 0.0}, {"tau": 1.0, "delta": 5.0}),
         lacks={
-            "golden": "no code of its authors to take it from",
+            "golden": "no code of its authors to take it from; of its divergences see below",
             "stackable": "the temperature of the other's scores has no gradient; see below",
         },
     ),
@@ -45,7 +45,7 @@ CASES = {
         distilled,
         ("student_logits",),
         settings=({}, {"tau": 3.0}),
-        lacks={"golden": "no code of its authors to take it from"},
+        lacks={"golden": "no code of its authors to take it from; of its order see below"},
         on_task={"digits": ONE_TEACHER},
     ),
     "sinkd": Case(
@@ -160,6 +160,52 @@ def test_pld_is_the_plackett_luce_likelihood_choice_by_choice() -> None:
             for k, c in enumerate(order)
         ]
         torch.testing.assert_close(value, torch.stack(terms).sum())
+
+
+def golden(name: str) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """Inputs, output and the gradient of the first input, which is a leaf."""
+    content = json.loads((GOLDEN / f"{name}.json").read_text())
+    inputs = {
+        key: torch.tensor(value, dtype=torch.long)
+        if key == "labels"
+        else torch.tensor(value, dtype=torch.float64, requires_grad=True)
+        for key, value in content["inputs"].items()
+    }
+    (gradient,) = content["grad"].values()
+    output, expected = (torch.tensor(v, dtype=torch.float64) for v in (content["output"], gradient))
+    return inputs, output, expected
+
+
+def test_pld_has_the_order_of_an_independent_list_mle() -> None:
+    inputs, output, gradient = golden("pld")
+    scores, ranks = inputs.values()
+    even = 5 * pld(scores, ranks.detach(), ranks.argmax(-1), tau=1e9).mean()  # weights are 1 / 5
+    torch.testing.assert_close(even, output, rtol=1e-7, atol=0)
+    torch.testing.assert_close(torch.autograd.grad(even, scores)[0], gradient, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "weight"),
+    [("bd_kd", "forward"), ("reverse_kl", "reverse")],
+    ids=["forward", "reverse"],
+)
+def test_the_divergences_of_bd_kd_are_those_of_distillation_libraries(
+    name: str, weight: str
+) -> None:
+    inputs, output, gradient = golden(name)
+    leaf, teacher = inputs["student_logits"], inputs["teacher_logits"].detach()
+    counted = inputs.get("labels", torch.zeros(leaf.shape[:-1], dtype=torch.long)) != -100
+    student, peer, labels = leaf[counted], teacher[counted], torch.zeros(counted.sum()).long()
+
+    def value(share: float) -> Tensor:
+        weights = {"forward": 0.0, "reverse": 0.0, weight: share}
+        return bd_kd(student, peer, labels, tau=1.0, delta=1.0, **weights)[0]
+
+    found = value(1.0) - value(0.0)
+    if not output.ndim:
+        found = found.mean()
+    torch.testing.assert_close(found, output, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(torch.autograd.grad(found.sum(), leaf)[0], gradient)
 
 
 def test_bd_kd_by_hand() -> None:

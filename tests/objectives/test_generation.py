@@ -6,7 +6,7 @@ import pytest
 import torch
 from cases import Case
 
-from objectives.generation import awm, by_time, ddpm, ddpo, flow_matching
+from objectives.generation import awm, by_time, ddpm, ddpo, flow_matching, ghuber
 from objectives.policy import ppo
 from objectives.records import Denoised, DenoisingSteps, Flow, RewardedFlow
 
@@ -59,7 +59,11 @@ CASES = {
     "awm": Case(
         rewarded,
         ("velocity",),
-        settings=({}, {"weighting": partial(by_time), "anchor_weight": 0.5, "clip_range": 0.2}),
+        settings=(
+            {},
+            {"weighting": partial(by_time), "anchor_weight": 0.5, "clip_range": 0.2},
+            {"weighting": partial(ghuber)},
+        ),
         lacks=WEIGHTING,
     ),
     "ddpo": Case(steps, ("logprob",), lacks={"golden": "its value is ppo's, see below"}),
@@ -125,6 +129,36 @@ def test_awm_by_hand() -> None:
     assert one(0.0, 1.0, -9.0) == pytest.approx(5 / e)  # the advantage is cut at 5
     assert one(1.0, 1.0, 0.0, anchor_weight=3.0) == pytest.approx(3)  # (1 - 0)^2
     assert one(1.0, 0.0, 1.0, weighting=by_time) == pytest.approx(-(e**0.5))
+    # v = 17 is 16^2 off: 1/2 * (256^(1/4) - c^(1/4)) / (1/4) = 2 * (4 - 0.00316), v = 2 has 2 - ...
+    far = one(2.0, 17.0, -1.0, weighting=ghuber, clip_range=1e9)
+    assert far == pytest.approx(e ** (2 * 4 - 2 * 1))
+    half = one(2.0, 5.0, -1.0, weighting=partial(ghuber, power=0.5), clip_range=1e9)
+    assert half == pytest.approx(e ** (4 - 1))  # 1/2 * (sqrt(16) - sqrt(1)) / (1/2)
+
+
+# l = -(v - 1)^2 with v = 1 at one end: ratios e^(1/2), e^(-1/2) with a range of 0.2
+@pytest.mark.parametrize(
+    ("new", "old", "advantage", "loss", "learns"),
+    [
+        (1.0, 1 - 0.5**0.5, 1.0, -1.2, False),
+        (1.0, 1 - 0.5**0.5, -1.0, 1.648721, True),
+        (1 - 0.5**0.5, 1.0, 1.0, -0.606531, True),
+        (1 - 0.5**0.5, 1.0, -1.0, 0.8, False),
+    ],
+)
+def test_awm_learns_within_its_range_alone(
+    new: float, old: float, advantage: float, loss: float, learns: bool
+) -> None:
+    assert one(new, old, advantage, clip_range=0.2) == pytest.approx(loss, rel=1e-6)
+    assert (one(new + 0.01, old, advantage, clip_range=0.2) != pytest.approx(loss)) == learns
+
+
+def test_ghuber_minds_large_distances_less() -> None:
+    distances, times = torch.tensor([0.0, 1.0, 16.0, 1e4]).double(), torch.ones(4).double()
+    found = ghuber(distances, times)
+    assert found[0] == 0
+    assert (found[1:].diff() < distances[1:].diff()).all()
+    torch.testing.assert_close(ghuber(distances, times, power=1.0), distances)
 
 
 def test_where_the_model_has_drawn_the_samples_awm_is_weighted_flow_matching() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from objectives.errors import InputError
 from runner.build import build
 from tasks.generative.matching import Noised, between, kept_variances
-from tasks.generative.rewards import class_logprob, nearness
+from tasks.generative.rewards import class_logprob, nearness, rewards_of
 from tasks.generative.rounds import standardized
 from tasks.generative.samples import Samples, checkerboard, density, eight_gaussians, two_moons
 from tasks.generative.sampling import ancestral, euler, random_step, sliced_wasserstein
@@ -140,6 +140,28 @@ def test_rewards() -> None:
         class_logprob(points, wanted=1)
 
 
+def test_a_reward_is_one_finite_number_a_sample() -> None:
+    samples = torch.randn(4, 2)
+    assert torch.equal(rewards_of(lambda x: x[:, 0], samples), samples[:, 0])
+    with pytest.raises(InputError, match=r"4 samples has the shape \(4, 2\), expected \(4,\): one"):
+        rewards_of(lambda x: x, samples)
+    with pytest.raises(InputError, match="the reward of 1 of 4 samples is not finite"):
+        rewards_of(lambda x: x[:, 0] / torch.tensor([1.0, 1, 1, 0]), samples)
+    lost = samples / 0  # of a model that has diverged: its loss says so
+    assert not rewards_of(lambda x: x[:, 0], lost).isfinite().any()
+
+
+@pytest.mark.parametrize("objective", ["flow_matching", "ddpm"])
+def test_whatever_has_trained_it_a_model_is_judged_by_its_reward(built, objective: str) -> None:
+    learner = built("density", f"objective={objective}", "sampling_steps=2").learner
+    protocol, model = learner.protocol, learner.model
+    with torch.no_grad():
+        metrics = protocol.evaluate(model, "val")
+        expected = protocol.reward(protocol.drawn(model, "val")).mean().item()
+    assert metrics["reward"] == pytest.approx(expected, rel=1e-6)
+    assert metrics["sliced_wasserstein"] > 0
+
+
 def test_the_digits_reward_model_knows_digits(built) -> None:
     protocol = built("digits_generation", "objective=awm", "wanted=3").learner.protocol
     images = protocol.data.train
@@ -149,6 +171,8 @@ def test_the_digits_reward_model_knows_digits(built) -> None:
     assert worth[~threes].mean() < -5
     beyond = images + 9 * images.sign()
     torch.testing.assert_close(protocol.reward(beyond), protocol.reward(images.sign()))
+    zeros = class_logprob(protocol.data, wanted=0)(images)
+    assert zeros[protocol.data.labels == 0].mean() > zeros[protocol.data.labels != 0].mean() + 3
     with pytest.raises(InputError, match="wanted=11 is no class"):
         class_logprob(protocol.data, wanted=11)
 
@@ -175,6 +199,24 @@ def test_a_round_is_of_the_models_own_samples(built) -> None:
     learner.step()
     assert not torch.allclose(protocol(model, batch).velocity, batch.old_velocity)
     torch.testing.assert_close(protocol(model, batch).ref_velocity, batch.old_velocity)
+
+
+def test_the_reference_stays_or_follows_from_round_to_round(built) -> None:
+    for decay in (1.0, 0.25):
+        learner = built("density", "objective=awm", f"reference_decay={decay}").learner
+        protocol, model = learner.protocol, learner.model
+        (weight, *_), (kept, *_) = model.parameters(), protocol.reference.parameters()
+        before = weight.detach().clone()
+        next(protocol.batches(model, 0, 0))
+        assert torch.equal(kept, before)
+        with torch.no_grad():
+            weight += 1
+        next(protocol.batches(model, 0, 1))  # of the same round
+        assert torch.equal(kept, before)
+        next(protocol.batches(model, 1, 0))
+        torch.testing.assert_close(kept, before + 1 - decay)
+    with pytest.raises(InputError, match="reference_decay=2 is outside the domain"):
+        built("density", "objective=awm", "reference_decay=2")
 
 
 def test_random_steps_to_a_normal_density_have_its_mean_and_deviation() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LinearRegression
 from torch import Tensor, nn
 
 from objectives.errors import InputError
@@ -302,6 +303,20 @@ def test_advantages_are_what_the_start_does_not_explain() -> None:
     assert advantages(of([1.0], [5.0], starts=[2.0, 2.0])).tolist() == pytest.approx([-2, 2])
 
 
+def test_advantages_are_those_of_the_official_codes_regression() -> None:
+    generator = np.random.default_rng(0)
+    starts = generator.normal(size=(40, 3)).astype(np.float32)
+    gained = generator.normal(size=40).astype(np.float32)
+    ended = np.zeros(1, bool)
+    episodes = [
+        Episode(start[None], start[None, :1], gain[None], start[None], ended)
+        for start, gain in zip(starts, gained, strict=True)
+    ]
+    data = joined(environment(PENDULUM), episodes, -1.0, 1.0)
+    expected = gained - LinearRegression().fit(starts, gained).predict(starts)
+    assert advantages(data).tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+
+
 def test_batches_are_of_good_episodes_and_of_their_number_alone() -> None:
     data = of([0.0] * 50, [1.0] * 10, [0.0] * 40)
 
@@ -328,5 +343,9 @@ def test_the_sampler_fits_both_objectives(built: Built) -> None:
         assert type(experiment.learner.protocol.sampler) is TrajectoryWeighted
         batch = next(experiment.learner.protocol.batches(experiment.learner.model, 0, 0))
         assert experiment.algorithm.update(copy.copy(batch))["loss"].isfinite()
+    with pytest.raises(InputError, match="draws from episodes by how good they are"):
+        built("density", "sampler=harness_traj_weighting")
+    with pytest.raises(InputError, match="draws examples by their labels, which this task does"):
+        built("offline", "sampler=class_balanced")
     with pytest.raises(InputError, match="tau=0 is outside the domain of TrajectoryWeighted"):
         built("offline", "sampler=harness_traj_weighting", "sampler.tau=0")

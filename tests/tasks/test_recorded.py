@@ -127,6 +127,18 @@ def test_a_data_set_that_does_not_fit(write: Write) -> None:
         minari_episodes(NAME)
 
 
+@pytest.mark.parametrize("column", ["rewards", "observations"])
+def test_values_that_are_not_finite_are_named(write: Write, tmp_path: Path, column: str) -> None:
+    import h5py
+
+    write(**SCORES)
+    with h5py.File(tmp_path / "sets" / NAME / "data" / "main_data.hdf5", "r+") as file:
+        file[f"episode_1/{column}"][5] = np.nan
+    with pytest.raises(InputError, match=rf"v3 has {column} in episode 1, counted .* not finite"):
+        minari_episodes(NAME)
+    assert len(minari_episodes(NAME, episodes=1)) == 200
+
+
 def test_a_damaged_file_is_named(write: Write, tmp_path: Path) -> None:
     write(**SCORES)
     (tmp_path / "sets" / NAME / "data" / "main_data.hdf5").write_bytes(b"torn")
