@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from objectives.classification import frugal_cross_entropy
 from objectives.domains import Count, Scalar
 from objectives.objective import declare
 
@@ -39,8 +40,8 @@ def kd(
     Source:
         Hinton, Vinyals & Dean 2015, arXiv:1503.02531.
     """
-    soft = tau**2 * divergence(teacher_logits / tau, student_logits / tau)
-    hard = F.cross_entropy(student_logits, labels, reduction="none")
+    soft = tau**2 * divergence(teacher_logits, student_logits, tau)
+    hard = frugal_cross_entropy(student_logits, labels)
     return alpha * soft + (1 - alpha) * hard, {
         "agreement": agreement(student_logits, teacher_logits)
     }
@@ -51,17 +52,18 @@ def agreement(
     logits: Float[Tensor, "batch classes"], other: Float[Tensor, "batch classes"]
 ) -> Float[Tensor, ""]:
     """Share of the examples on which the other's first class has the largest score."""
-    # not both first classes: to find where the largest score is takes much longer than to find it
-    of_others = logits.gather(1, other.argmax(-1, keepdim=True))
+    # not both first classes: to find where the largest score is takes much longer than to find it,
+    # and argmax takes longest
+    of_others = logits.gather(1, other.max(-1, keepdim=True).indices)
     return (of_others == logits.amax(-1, keepdim=True)).float().mean()
 
 
 def divergence(
-    logits: Float[Tensor, "batch classes"], other: Float[Tensor, "batch classes"]
+    logits: Float[Tensor, "batch classes"], other: Float[Tensor, "batch classes"], tau: Scalar = 1.0
 ) -> Float[Tensor, " batch"]:
-    """KL(softmax(logits) || softmax(other)) of each row, in nats."""
-    mine, others = logits.log_softmax(-1), other.log_softmax(-1)
-    return (mine.exp() * (mine - others)).sum(-1)
+    """KL(softmax(logits / tau) || softmax(other / tau)) of each row, in nats."""
+    mine, others = (logits / tau).log_softmax(-1), (other / tau).log_softmax(-1)
+    return -(mine.exp() * (others - mine)).sum(-1)  # whose sign costs a pass inside of the sum
 
 
 @declare(coupled="the batch's examples are transported onto one another")
@@ -192,14 +194,14 @@ def bd_kd(
         weights, which divergence a surer student gets more of, and that no gradient flows from one
         network into the other are of this project.
     """
-    student, peer = student_logits / tau, peer_logits / tau
-    spread, drawn = divergence(peer.detach(), student), divergence(student, peer.detach())
-    surer = (entropy(student) < entropy(peer)).to(spread.dtype)
+    student, peer = student_logits.detach(), peer_logits.detach()
+    spread, drawn = divergence(peer, student_logits, tau), divergence(student_logits, peer, tau)
+    surer = (entropy(student / tau) < entropy(peer / tau)).to(spread.dtype)
     more = delta - 1
     balanced = forward * (1 + more * surer) * spread + reverse * (1 + more * (1 - surer)) * drawn
-    own = F.cross_entropy(student_logits, labels, reduction="none") + tau**2 * balanced
-    others = F.cross_entropy(peer_logits, labels, reduction="none")
-    others = others + tau**2 * divergence(student.detach(), peer)
+    own = frugal_cross_entropy(student_logits, labels) + tau**2 * balanced
+    others = frugal_cross_entropy(peer_logits, labels)
+    others = others + tau**2 * divergence(student, peer_logits, tau)
     return own + others, {
         "student_loss": own.detach().mean(),
         "surer": surer.mean(),
