@@ -179,7 +179,7 @@ class _CrossEntropy(Function):
         return F.cross_entropy(logits, labels, reduction="none")
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], _: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod

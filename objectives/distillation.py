@@ -6,7 +6,6 @@ import torch
 from annotated_types import Ge, Gt, Interval
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from objectives.classification import frugal_cross_entropy
 from objectives.domains import Count, Scalar
