@@ -53,7 +53,9 @@ def info_nce(
         negatives = (similarity / tau).scatter(1, torch.cat([own, positive], dim=1), -torch.inf)
         total, most = negatives.logsumexp(dim=1), negatives.detach().amax(dim=1)
         of_positive = similarity.gather(1, positive).squeeze(1)
-        of_negatives = similarity.detach().sum(dim=1) - of_positive - similarity.gather(1, own)[:, 0]
+        of_negatives = (
+            similarity.detach().sum(dim=1) - of_positive - similarity.gather(1, own)[:, 0]
+        )
         nearest = (of_positive / tau > most).to(similarity.dtype)
         hard = (most - total).exp().nan_to_num(0.0)
         return F.softplus(total - of_positive / tau), of_positive, of_negatives, nearest, hard

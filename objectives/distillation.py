@@ -39,7 +39,7 @@ def kd(
     Source:
         Hinton, Vinyals & Dean 2015, arXiv:1503.02531.
     """
-    soft = tau**2 * divergence(teacher_logits, student_logits, tau)
+    soft = tau**2 * divergence(softened(teacher_logits, tau), softened(student_logits, tau))
     hard = frugal_cross_entropy(student_logits, labels)
     return alpha * soft + (1 - alpha) * hard, {
         "agreement": agreement(student_logits, teacher_logits)
@@ -57,12 +57,16 @@ def agreement(
     return (of_others == logits.amax(-1, keepdim=True)).float().mean()
 
 
+def softened(logits: Float[Tensor, "batch classes"], tau: Scalar) -> Float[Tensor, "batch classes"]:
+    """log softmax(logits / tau) of each row."""
+    return (logits / tau).log_softmax(-1)
+
+
 def divergence(
-    logits: Float[Tensor, "batch classes"], other: Float[Tensor, "batch classes"], tau: Scalar = 1.0
+    logprobs: Float[Tensor, "batch classes"], others: Float[Tensor, "batch classes"]
 ) -> Float[Tensor, " batch"]:
-    """KL(softmax(logits / tau) || softmax(other / tau)) of each row, in nats."""
-    mine, others = (logits / tau).log_softmax(-1), (other / tau).log_softmax(-1)
-    return -(mine.exp() * (others - mine)).sum(-1)  # whose sign costs a pass inside of the sum
+    """KL(exp(logprobs) || exp(others)) of each row, in nats."""
+    return -(logprobs.exp() * (others - logprobs)).sum(-1)  # inside, the sign costs a pass more
 
 
 @declare(coupled="the batch's examples are transported onto one another")
@@ -193,23 +197,22 @@ def bd_kd(
         weights, which divergence a surer student gets more of, and that no gradient flows from one
         network into the other are of this project.
     """
-    student, peer = student_logits.detach(), peer_logits.detach()
-    spread, drawn = divergence(peer, student_logits, tau), divergence(student_logits, peer, tau)
-    surer = (entropy(student / tau) < entropy(peer / tau)).to(spread.dtype)
+    student, peer = softened(student_logits, tau), softened(peer_logits, tau)
+    spread, drawn = divergence(peer.detach(), student), divergence(student, peer.detach())
+    surer = (entropy(student) < entropy(peer)).to(spread.dtype)
     more = delta - 1
     balanced = forward * (1 + more * surer) * spread + reverse * (1 + more * (1 - surer)) * drawn
     own = frugal_cross_entropy(student_logits, labels) + tau**2 * balanced
     others = frugal_cross_entropy(peer_logits, labels)
-    others = others + tau**2 * divergence(student, peer_logits, tau)
+    others = others + tau**2 * divergence(student.detach(), peer)
     return own + others, {
         "student_loss": own.detach().mean(),
         "surer": surer.mean(),
-        "agreement": agreement(student, peer),
+        "agreement": agreement(student_logits, peer_logits),
     }
 
 
 @torch.no_grad()
-def entropy(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
-    """Entropy of softmax(logits) of each row, in nats."""
-    logprobs = logits.log_softmax(-1)
+def entropy(logprobs: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
+    """Entropy of exp(logprobs) of each row, in nats."""
     return -(logprobs.exp() * logprobs).sum(-1)

@@ -7,7 +7,7 @@ from cases import GOLDEN, Case
 from torch import Tensor
 from torch.nn import functional as F
 
-from objectives.distillation import bd_kd, divergence, kd, pld, sinkd, sinkhorn_distance
+from objectives.distillation import bd_kd, divergence, kd, pld, sinkd, sinkhorn_distance, softened
 from objectives.records import Distilled, Mutual
 
 
@@ -30,7 +30,10 @@ CASES = {
         mutual,
         ("student_logits", "peer_logits"),
         settings=({}, {"delta": 1.0, "reverse": 0.0}, {"tau": 1.0, "delta": 5.0}),
-        lacks={"golden": "no code of its authors to take it from"},
+        lacks={
+            "golden": "no code of its authors to take it from",
+            "stackable": "the temperature of the other's scores has no gradient; see below",
+        },
     ),
     "kd": Case(
         distilled,
@@ -88,7 +91,9 @@ def test_divergence_is_torchs() -> None:
     wanted = F.kl_div(
         student.log_softmax(-1), teacher.log_softmax(-1), reduction="none", log_target=True
     )
-    torch.testing.assert_close(divergence(teacher, student), wanted.sum(-1))
+    torch.testing.assert_close(
+        divergence(softened(teacher, 1.0), softened(student, 1.0)), wanted.sum(-1)
+    )
 
 
 def test_a_shift_of_all_scores_changes_nothing() -> None:
@@ -187,12 +192,12 @@ def test_bd_kd_gives_each_network_the_gradient_of_its_own_loss() -> None:
     given = torch.autograd.grad(loss.sum(), (student, peer))
     alone = (
         F.cross_entropy(student, labels, reduction="none")
-        + 4 * divergence(peer.detach() / 2, student / 2)
+        + 4 * divergence(softened(peer.detach(), 2.0), softened(student, 2.0))
     ).sum()
     torch.testing.assert_close(given[0], torch.autograd.grad(alone, student)[0])
     alone = (
         F.cross_entropy(peer, labels, reduction="none")
-        + 4 * divergence(student.detach() / 2, peer / 2)
+        + 4 * divergence(softened(student.detach(), 2.0), softened(peer, 2.0))
     ).sum()
     torch.testing.assert_close(given[1], torch.autograd.grad(alone, peer)[0])
 
@@ -202,3 +207,16 @@ def test_bd_kd_takes_no_shift_of_scores_for_a_difference() -> None:
     torch.testing.assert_close(
         bd_kd(student + 7, peer - 3, labels)[0], bd_kd(student, peer, labels)[0]
     )
+
+
+@pytest.mark.parametrize("hyper", ["tau", "forward", "reverse", "delta"])
+def test_bd_kd_can_be_stacked(hyper: str) -> None:
+    tensors = example()
+
+    def value(setting: Tensor) -> Tensor:
+        return bd_kd(*tensors, **{hyper: setting})[0]
+
+    grid = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    stacked = torch.func.vmap(value)(grid)
+    torch.testing.assert_close(stacked, torch.stack([value(setting) for setting in grid]))
+    assert not torch.allclose(*stacked)
