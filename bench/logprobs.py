@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from bench.measure import Cost, Row, Spread, cost_apart, print_cost, ratios
+from bench.measure import Cost, Row, Spread, cost_of, ratios, tell, told
 from tasks.models.transformer import Transformer
 from tasks.nlp.logprobs import token_logprobs
 
@@ -72,11 +72,9 @@ def rows() -> list[Row]:
 
 
 def measured(form: str) -> Cost:
-    cost = cost_apart("bench.logprobs", form)
-    if cost is None:
-        raise RuntimeError(f"the {form} form failed: is there memory for it?")
-    return cost
+    ((seconds, megabytes),) = told("bench.logprobs", form)
+    return Cost(float(seconds), float(megabytes))
 
 
 if __name__ == "__main__":
-    print_cost(a_pass(sys.argv[1]))
+    tell(*cost_of(a_pass(sys.argv[1])))

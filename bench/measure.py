@@ -27,6 +27,8 @@ class Spread(NamedTuple):
     def of(cls, values: list[float]) -> "Spread":
         if len(values) == 1:
             return cls(*values * 3)
+        if len(values) == 2:
+            return cls(statistics.mean(values), *sorted(values))
         low, median, high = statistics.quantiles(values, n=4)
         return cls(median, low, high)
 
@@ -62,7 +64,10 @@ class Row(NamedTuple):
 
 
 def interleaved(
-    variants: Mapping[str, Callable[[], Callable[[], object]]], rounds: int, warmups: int = 1
+    variants: Mapping[str, Callable[[], Callable[[], object]]],
+    rounds: int,
+    warmups: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds that each variant takes, round by round, in a new order every round.
 
@@ -70,16 +75,18 @@ def interleaved(
         variants: By name, what prepares a variant, untimed, and returns what is timed.
         rounds: Times that each is measured.
         warmups: Rounds before that, which do not count.
+        clock: Seconds on the wall, or of the processor where one thread works alone, which others
+            on the machine disturb less.
     """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     order = random.Random(0)
     for number in range(-warmups, rounds):
         for name in order.sample(list(variants), len(variants)):
             timed = variants[name]()
-            start = time.perf_counter()
+            start = clock()
             timed()
             if number >= 0:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 
@@ -100,33 +107,33 @@ def forget_peak() -> None:
 
 
 class Cost(NamedTuple):
-    """What one call takes."""
+    """What one call takes; seconds are the processor's."""
 
     seconds: float
     megabytes: float
 
 
 def cost_of(run: Callable[[], object]) -> Cost:
-    """What a call takes in this process, which then is of no more use: its memory is limited."""
+    """What a call takes in this process, whose memory is limited from then on."""
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
     ctypes.CDLL(None).malloc_trim(0)  # what was freed before is to count when it is used again
     before = memory("VmRSS")
     forget_peak()
-    start = time.perf_counter()
+    start = time.process_time()
     run()
-    return Cost(time.perf_counter() - start, (memory("VmHWM") - before) / 2**20)
+    return Cost(time.process_time() - start, (memory("VmHWM") - before) / 2**20)
 
 
-def cost_apart(module: str, *arguments: object) -> Cost | None:
-    """The cost that a module prints, run in a process of its own; None where that fails."""
+def told(module: str, *arguments: object) -> list[list[str]]:
+    """What a module prints, run in a process of its own: the words of each line."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return None if done.returncode else Cost(*map(float, done.stdout.split()[-2:]))
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return [line.split() for line in done.stdout.splitlines()]
 
 
-def print_cost(run: Callable[[], object]) -> None:
-    """For `cost_apart` to read."""
-    sys.stdout.write("{} {}\n".format(*cost_of(run)))
+def tell(*words: object) -> None:
+    """For `told` to read."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
 
 
 def left_out(library: str) -> Row:

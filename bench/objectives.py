@@ -5,35 +5,32 @@ in float32, one thread; ratios are ours to the library's. Ours is called as in a
 binder, and makes the metrics that a run shows. Those of torch give a value an example too, and
 nothing else. Those of trl are its trainers' own methods, called on a stand-in for the trainer,
 with what they note down for the log. That both are the same loss is checked, by value and
-gradient; where they are not, the row says so and has no target. A target of 1.05 allows for noise.
-Memory is what a pass adds at its peak in a process of its own, after one of a small batch.
+gradient; where they are not, the row says so and has no target: no library here has a loss like
+that objective, and the nearest does other work. A target of 1.05 allows for noise. Time is that of
+the processor; memory is what a pass adds at its peak.
 
-Scores are of 1,024 examples and 1,000 classes; numbers 200,000; images 256 of 3 x 32 x 32; pairs
-are 256 of two responses of 512 tokens, half of them said; responses 512 of up to 512 tokens, in
-groups of 8. Losses of embeddings have their own section, and so has ldr. No library here has a
-loss like the other objectives.
+Scores are of 1,024 examples and 1,000 classes, but of 128 for sinkd; thresholds nine, of 200,000
+examples; numbers 500,000, rewards 200,000; images 256 of 3 x 32 x 32; transitions 50,000 of six
+actions; pairs are 256 of two responses of 512 tokens, half of them said; responses 512 of up to
+512 tokens, in groups of 8. Losses of embeddings have their own section, and so has ldr.
 
-Where ours takes more: huber and quantile take tensors for delta and levels, so that a grid of them
-can be trained as one, which torch's single pass does not; kd counts the agreement, and dr_grpo
-measures the KL, that a run shows; kornia's focal_loss keeps no log-probabilities for backward. Of
-DPOTrainer's time and memory, most is what it notes down.
+Of DPOTrainer's time and memory, most is what it notes down.
 """
 
 import ctypes
 import importlib.util
-import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from bench.counterparts import CASES, Case, learned
-from bench.measure import Row, Spread, cost_apart, interleaved, left_out, print_cost, ratios
-from bench.trl_losses import Side
+from bench.counterparts import CASES, Case, Side, learned
+from bench.measure import Row, cost_of, interleaved, left_out, ratios, tell, told
 from objectives.objective import bind, check
 
-SMALL, ROUNDS, ROUND_SECONDS = 16, 25, 0.05
+SMALL, ROUNDS, ROUND_SECONDS, MEMORY_ROUNDS = 16, 15, 0.05, 3
 LIMIT, CLOSE = 1.05, 1e-5
 M_MMAP_THRESHOLD, MMAPPED = -3, 2**16
 """Where memory is measured each tensor gets pages of its own: a heap's holes are up to chance."""
@@ -77,35 +74,43 @@ def agree(name: str, case: Case) -> None:
 def rows() -> list[Row]:
     """Ratios of time and memory of each objective."""
     torch.set_num_threads(1)
-    missing = {library for case in CASES.values() if not there(library := case.title.split()[0])}
+    missing = {case.title.split()[0] for case in CASES.values()} - set(libraries())
+    seconds = {name: times(case) for name, case in available().items()}
+    megabytes = memories()
     return [
-        *(row for name, case in CASES.items() if there(case.title.split()[0]) for row in of(name)),
+        *(row for name in available() for row in of(name, seconds[name], megabytes[name])),
         *map(left_out, sorted(missing)),
     ]
 
 
-def there(library: str) -> bool:
-    return importlib.util.find_spec(library) is not None
+def libraries() -> list[str]:
+    names = {case.title.split()[0] for case in CASES.values()}
+    return [name for name in names if importlib.util.find_spec(name)]
 
 
-def of(name: str) -> Iterator[Row]:
+def available() -> dict[str, Case]:
+    """The cases whose library is installed."""
+    known = libraries()
+    return {name: case for name, case in CASES.items() if case.title.split()[0] in known}
+
+
+def of(name: str, seconds: dict[str, list[float]], megabytes: dict[str, list[float]]) -> list[Row]:
     """The rows of one objective."""
     case = CASES[name]
     if not case.unlike:
         agree(name, case)
     limit = None if case.unlike else LIMIT
     what = f"{name} / {case.title}" + (f" ({case.unlike})" if case.unlike else "")
-    seconds = times(case)
-    yield Row(f"{what}: time", ratios(seconds["ours"], seconds["theirs"]), "×", limit)
-    costs = [cost_apart("bench.objectives", name, whose) for whose in ("ours", "theirs")]
-    ours, theirs = (cost.megabytes for cost in costs if cost)
-    yield Row(f"{what}: memory", Spread.of([ours / theirs]), "×", limit)
+    return [
+        Row(f"{what}: {kind}", ratios(values["ours"], values["theirs"]), "×", limit)
+        for kind, values in (("time", seconds), ("memory", megabytes))
+    ]
 
 
 def times(case: Case) -> dict[str, list[float]]:
     """Seconds of a round of passes, as many as take long enough to be measured."""
     both = sides(case, case.size)
-    count = max(1, round(ROUND_SECONDS / duration(both["theirs"])))
+    count = max(1, round(ROUND_SECONDS / max(map(duration, both.values()))))
 
     def passes(side: Side) -> None:
         for _ in range(count):
@@ -115,22 +120,36 @@ def times(case: Case) -> dict[str, list[float]]:
         a_pass(side)  # the allocator settles on what this loss needs
         return partial(passes, side)
 
-    return interleaved({whose: partial(prepared, side) for whose, side in both.items()}, ROUNDS)
+    variants = {whose: partial(prepared, side) for whose, side in both.items()}
+    return interleaved(variants, ROUNDS, clock=time.process_time)
 
 
 def duration(side: Side) -> float:
     """Seconds of a pass, the best of a few."""
-    return min(interleaved({"": lambda: lambda: a_pass(side)}, 5)[""])
+    return min(interleaved({"": lambda: lambda: a_pass(side)}, 5, clock=time.process_time)[""])
 
 
-def warm(name: str, whose: str) -> Callable[[], Tensor]:
-    """A pass of a full batch, after one of a small one."""
+def memories() -> dict[str, dict[str, list[float]]]:
+    """Megabytes of a pass, of each case and side, measured in a process of its own."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for megabytes, whose, *name in told("bench.objectives"):
+        of_case = found.setdefault(" ".join(name), {"ours": [], "theirs": []})
+        of_case[whose].append(float(megabytes))
+    return found
+
+
+def tell_memories() -> None:
+    """For `memories` to read."""
     torch.set_num_threads(1)
     ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MMAPPED)
-    a_pass(sides(CASES[name], SMALL)[whose])
-    side = sides(CASES[name], CASES[name].size)[whose]
-    return partial(a_pass, side)
+    for name, case in available().items():
+        for side in sides(case, SMALL).values():
+            a_pass(side)
+        for whose, side in list(sides(case, case.size).items()) * MEMORY_ROUNDS:
+            for leaf in side.leaves:
+                leaf.grad = None
+            tell(cost_of(partial(a_pass, side)).megabytes, whose, name)
 
 
 if __name__ == "__main__":
-    print_cost(warm(*sys.argv[1:]))
+    tell_memories()

@@ -9,25 +9,14 @@ trainers make elsewhere, are made as they make them.
 from collections import defaultdict
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bench.counterparts.case import Side
 from objectives.parts.advantages import SMALL
 from objectives.records import Preference, Responses, Rewards
-
-
-class Side(NamedTuple):
-    """A loss of one batch.
-
-    Attributes:
-        loss: The forward pass.
-        leaves: What the gradient is taken of.
-    """
-
-    loss: Callable[[], Tensor]
-    leaves: list[Tensor]
 
 
 class Untrained(nn.Module):

@@ -38,7 +38,7 @@ def info_nce(
     Returns:
         Loss per anchor (2 * batch), in nats, log(2 * batch - 1) where all embeddings agree, so 0
         for a single example. And the mean similarity of positives and of negatives; the share of
-        anchors whose positive is their nearest embedding; and, of the gradient on an anchor's
+        anchors whose positive is nearer than any negative; and, of the gradient on an anchor's
         negatives, the share that falls on the nearest of them: 1 / negatives for tau ->
         infinity, 1 for tau -> 0.
 
@@ -49,10 +49,16 @@ def info_nce(
     anchors = unit(torch.cat([embeddings_1, embeddings_2]))
 
     def of_rows(similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
-        positive = _other_view(rows, len(anchors))[:, None]
-        others = (similarity / tau).scatter(1, rows[:, None], -torch.inf)
-        loss = F.cross_entropy(others, positive.squeeze(1), reduction="none")
-        return loss, *_seen(similarity.detach(), others.detach(), rows, positive)
+        own, positive = rows[:, None], _other_view(rows, len(anchors))[:, None]
+        negatives = (similarity / tau).scatter(1, torch.cat([own, positive], dim=1), -torch.inf)
+        total, most = negatives.logsumexp(dim=1), negatives.detach().amax(dim=1)
+        of_positive = similarity.gather(1, positive).squeeze(1)
+        of_negatives = (
+            similarity.detach().sum(dim=1) - of_positive - similarity.gather(1, own)[:, 0]
+        )
+        nearest = (of_positive / tau > most).to(similarity.dtype)
+        hard = (most - total).exp().nan_to_num(0.0)
+        return F.softplus(total - of_positive / tau), of_positive, of_negatives, nearest, hard
 
     loss, *seen = by_rows(of_rows, anchors, anchors)
     of_positives, of_negatives, nearest, hard = (column.detach().mean() for column in seen)
@@ -204,17 +210,6 @@ class ISogCLR(nn.Module):
 def _other_view(rows: Tensor, anchors: int) -> Tensor:
     """Positions of the anchors' positives."""
     return (rows + anchors // 2) % anchors
-
-
-def _seen(similarity: Tensor, others: Tensor, rows: Tensor, positive: Tensor) -> tuple[Tensor, ...]:
-    """Of each anchor: similarity of the positive, sum of its negatives', nearest, hard share."""
-    of_positive = similarity.gather(1, positive).squeeze(1)
-    of_itself = similarity.gather(1, rows[:, None]).squeeze(1)
-    of_negatives = similarity.sum(dim=1) - of_positive - of_itself
-    nearest = (others.argmax(dim=1, keepdim=True) == positive).squeeze(1).to(similarity.dtype)
-    negatives = others.scatter(1, positive, -torch.inf)
-    hard = (negatives.amax(dim=1) - negatives.logsumexp(dim=1)).exp()
-    return of_positive, of_negatives, nearest, hard.nan_to_num(0.0)
 
 
 def _remember(memory: Tensor, index: Tensor, values: Tensor) -> None:

@@ -6,8 +6,8 @@ import torch
 from annotated_types import Ge, Gt, Interval
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
+from objectives.classification import frugal_cross_entropy
 from objectives.domains import Count, Scalar
 from objectives.objective import declare
 
@@ -39,8 +39,8 @@ def kd(
     Source:
         Hinton, Vinyals & Dean 2015, arXiv:1503.02531.
     """
-    soft = tau**2 * divergence(teacher_logits / tau, student_logits / tau)
-    hard = F.cross_entropy(student_logits, labels, reduction="none")
+    soft = tau**2 * divergence(softened(teacher_logits, tau), softened(student_logits, tau))
+    hard = frugal_cross_entropy(student_logits, labels)
     return alpha * soft + (1 - alpha) * hard, {
         "agreement": agreement(student_logits, teacher_logits)
     }
@@ -51,17 +51,22 @@ def agreement(
     logits: Float[Tensor, "batch classes"], other: Float[Tensor, "batch classes"]
 ) -> Float[Tensor, ""]:
     """Share of the examples on which the other's first class has the largest score."""
-    # not both first classes: to find where the largest score is takes much longer than to find it
-    of_others = logits.gather(1, other.argmax(-1, keepdim=True))
+    # not both first classes: to find where the largest score is takes much longer than to find it,
+    # and argmax takes longest
+    of_others = logits.gather(1, other.max(-1, keepdim=True).indices)
     return (of_others == logits.amax(-1, keepdim=True)).float().mean()
 
 
+def softened(logits: Float[Tensor, "batch classes"], tau: Scalar) -> Float[Tensor, "batch classes"]:
+    """log softmax(logits / tau) of each row."""
+    return (logits / tau).log_softmax(-1)
+
+
 def divergence(
-    logits: Float[Tensor, "batch classes"], other: Float[Tensor, "batch classes"]
+    logprobs: Float[Tensor, "batch classes"], others: Float[Tensor, "batch classes"]
 ) -> Float[Tensor, " batch"]:
-    """KL(softmax(logits) || softmax(other)) of each row, in nats."""
-    mine, others = logits.log_softmax(-1), other.log_softmax(-1)
-    return (mine.exp() * (mine - others)).sum(-1)
+    """KL(exp(logprobs) || exp(others)) of each row, in nats."""
+    return -(logprobs.exp() * (others - logprobs)).sum(-1)  # inside, the sign costs a pass more
 
 
 @declare(coupled="the batch's examples are transported onto one another")
@@ -193,23 +198,22 @@ def bd_kd(
         weights, which divergence a surer student gets more of, and that no gradient flows from one
         network into the other are of this project.
     """
-    student, peer = student_logits / tau, peer_logits / tau
+    student, peer = softened(student_logits, tau), softened(peer_logits, tau)
     spread, drawn = divergence(peer.detach(), student), divergence(student, peer.detach())
     surer = (entropy(student) < entropy(peer)).to(spread.dtype)
     more = delta - 1
     balanced = forward * (1 + more * surer) * spread + reverse * (1 + more * (1 - surer)) * drawn
-    own = F.cross_entropy(student_logits, labels, reduction="none") + tau**2 * balanced
-    others = F.cross_entropy(peer_logits, labels, reduction="none")
+    own = frugal_cross_entropy(student_logits, labels) + tau**2 * balanced
+    others = frugal_cross_entropy(peer_logits, labels)
     others = others + tau**2 * divergence(student.detach(), peer)
     return own + others, {
         "student_loss": own.detach().mean(),
         "surer": surer.mean(),
-        "agreement": agreement(student, peer),
+        "agreement": agreement(student_logits, peer_logits),
     }
 
 
 @torch.no_grad()
-def entropy(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
-    """Entropy of softmax(logits) of each row, in nats."""
-    logprobs = logits.log_softmax(-1)
+def entropy(logprobs: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
+    """Entropy of exp(logprobs) of each row, in nats."""
     return -(logprobs.exp() * logprobs).sum(-1)

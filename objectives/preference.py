@@ -281,7 +281,7 @@ def sft(
     Source:
         Ouyang et al. 2022, arXiv:2203.02155.
     """
-    return -chosen_logprobs[chosen_mask]
+    return -chosen_logprobs.masked_select(chosen_mask)
 
 
 def margins(

@@ -59,8 +59,10 @@ def huber(
     Source:
         Huber 1964, Ann. Math. Statist. 35(1).
     """
-    error = (predictions - targets) / delta  # torch's own loss takes no tensor for delta
-    return delta**2 * F.huber_loss(error, torch.zeros_like(error), reduction="none")
+    if isinstance(delta, Tensor):  # several at once, for which torch's own loss has no argument
+        error = (predictions - targets) / delta
+        return delta**2 * F.huber_loss(error, torch.zeros_like(error), reduction="none")
+    return F.huber_loss(predictions, targets, reduction="none", delta=delta)
 
 
 def gaussian_nll(
@@ -111,7 +113,9 @@ def quantile(
     Source:
         Koenker & Bassett 1978, Econometrica 46(1).
     """
-    error = targets[:, None] - quantiles
-    level = torch.tensor(levels, dtype=quantiles.dtype, device=quantiles.device)
-    # the larger of both is half their sum and half their distance, which has a faster gradient
-    return torch.add((level - 0.5) * error, error.abs(), alpha=0.5).mean(dim=-1)
+    loss = torch.zeros_like(targets)
+    for column, level in zip(quantiles.unbind(dim=-1), levels, strict=True):
+        # (1 - q) * max(e, -q / (1 - q) * e) of e = f_q - y: one pass over it, and one back
+        larger = F.leaky_relu(column - targets, level / (level - 1))
+        loss = loss.add(larger, alpha=(1 - level) / len(levels))
+    return loss

@@ -13,6 +13,7 @@ from objectives.classification import (
     crammer_singer,
     cross_entropy,
     focal,
+    frugal_cross_entropy,
     gce,
     mae,
 )
@@ -184,6 +185,28 @@ def test_focal_has_a_gradient_where_all_is_right(gamma: float) -> None:
     logits = torch.tensor([[200.0, 0.0]], requires_grad=True)
     focal(logits, torch.tensor([0]), gamma=gamma).sum().backward()
     assert torch.equal(logits.grad, torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("at", ["random", "extremes"])
+def test_frugal_cross_entropy_has_the_value_and_gradient_of_cross_entropy(at: str) -> None:
+    logits, labels = example()
+    logits = 1e4 * logits.sign() if at == "extremes" else logits
+    found = [
+        torch.func.vjp(lambda f, loss=loss: loss(f, labels), logits)
+        for loss in (frugal_cross_entropy, cross_entropy)
+    ]
+    weights = torch.randn(len(labels), dtype=torch.float64)
+    torch.testing.assert_close(found[0][0], found[1][0])
+    torch.testing.assert_close(found[0][1](weights), found[1][1](weights))
+
+
+def test_frugal_cross_entropy_of_stacked_scores() -> None:
+    stack, labels = torch.randn(3, 6, 4, dtype=torch.float64), example()[1]
+    slopes = [
+        torch.func.vmap(torch.func.grad(lambda f, loss=loss: loss(f, labels).mean()))(stack)
+        for loss in (frugal_cross_entropy, cross_entropy)
+    ]
+    torch.testing.assert_close(*slopes)
 
 
 @pytest.mark.parametrize("loss", [comp_sum, gce, mae, crammer_singer, focal])

@@ -7,7 +7,7 @@ from cases import GOLDEN, Case
 from torch import Tensor
 from torch.nn import functional as F
 
-from objectives.distillation import bd_kd, divergence, kd, pld, sinkd, sinkhorn_distance
+from objectives.distillation import bd_kd, divergence, kd, pld, sinkd, sinkhorn_distance, softened
 from objectives.records import Distilled, Mutual
 
 
@@ -91,7 +91,9 @@ def test_divergence_is_torchs() -> None:
     wanted = F.kl_div(
         student.log_softmax(-1), teacher.log_softmax(-1), reduction="none", log_target=True
     )
-    torch.testing.assert_close(divergence(teacher, student), wanted.sum(-1))
+    torch.testing.assert_close(
+        divergence(softened(teacher, 1.0), softened(student, 1.0)), wanted.sum(-1)
+    )
 
 
 def test_a_shift_of_all_scores_changes_nothing() -> None:
@@ -236,12 +238,12 @@ def test_bd_kd_gives_each_network_the_gradient_of_its_own_loss() -> None:
     given = torch.autograd.grad(loss.sum(), (student, peer))
     alone = (
         F.cross_entropy(student, labels, reduction="none")
-        + 4 * divergence(peer.detach() / 2, student / 2)
+        + 4 * divergence(softened(peer.detach(), 2.0), softened(student, 2.0))
     ).sum()
     torch.testing.assert_close(given[0], torch.autograd.grad(alone, student)[0])
     alone = (
         F.cross_entropy(peer, labels, reduction="none")
-        + 4 * divergence(student.detach() / 2, peer / 2)
+        + 4 * divergence(softened(student.detach(), 2.0), softened(peer, 2.0))
     ).sum()
     torch.testing.assert_close(given[1], torch.autograd.grad(alone, peer)[0])
 
