@@ -75,9 +75,11 @@ class Origin:
 
     def missing(self, data: str, reason: str) -> InputError:
         """What is missing, where it was looked for, how to place it, what to do instead."""
+        place = Path(data).absolute() / self.folder
+        lack = f"{place} has no {self.files}" if place.is_dir() else f"there is no {place}"
         hub = f", and the hub does not give {self.hub} ({reason})" if reason else ""
         return InputError(
-            f"{self.name} is not here: there is no {Path(data).absolute() / self.folder}{hub}.\n"
+            f"{self.name} is not here: {lack}{hub}.\n"
             f"{self.how}, name another folder with data=PATH or the environment variable "
             f"RUNNER_DATA, or start with {self.instead}, which needs no files."
         )

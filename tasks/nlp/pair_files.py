@@ -66,7 +66,7 @@ def text_pairs(
     origin = Origin(
         name=f"The set of preference pairs {folder}",
         folder=folder,
-        files="*",
+        files="*.jsonl*, *.csv* or *.parquet",
         how="Put its files train and test there, each .jsonl.gz, .jsonl, .csv or .parquet",
         hub=hub if own == hub.rpartition("/")[2] else "",
         instead="task=pairs",

@@ -227,6 +227,9 @@ def test_a_missing_set_is_not_sought_under_another_ones_name(tmp_path, monkeypat
     with pytest.raises(InputError, match="The set of preference pairs elsewhere is not here") as e:
         text_pairs(str(tmp_path), "elsewhere", hub="Anthropic/hh-rlhf")
     assert "Anthropic" not in str(e.value)
+    written(tmp_path, "train.json", [])
+    with pytest.raises(InputError, match=r"set has no \*\.jsonl\*, \*\.csv\* or \*\.parquet"):
+        text_pairs(str(tmp_path), "set")
     written(tmp_path, "train.jsonl", [line(n) for n in range(40)])
     with pytest.raises(InputError, match="pairs set/part is not here"):
         text_pairs(str(tmp_path), "set/part", hub="nobody/set")
