@@ -49,21 +49,21 @@ def run_experiments(arguments: list[str]) -> None:
     words = list(parsed.overrides)
     overrides = spelled_out(words) + ["hydra.sweeper.dry_run=true"] * dry_run
     sys.path.insert(0, str(Path.cwd()))  # a user's own objectives are imported from here
-    alone: list[Job] = []
+    alone: list[DictConfig] = []
 
     def task(config: DictConfig) -> dict[str, float]:
         composed = OmegaConf.merge({"hydra": HydraConfig.get()}, config)
         assert isinstance(composed, DictConfig)
-        job = Job.of(composed)
         if HydraConfig.get().mode is RunMode.MULTIRUN:
-            return run_member(job)
-        alone.append(job)
+            return run_member(Job.of(composed))
+        alone.append(composed)
         return {}
 
     flags = [argument for argument in arguments if argument not in words]
     with clear_errors(overrides):
         call_hydra(task, flags, overrides)
-    for job in alone:
+        jobs = [Job.of(composed) for composed in alone]  # Hydra would say more of what is wrong
+    for job in jobs:
         if dry_run:
             print_forecast([job], capacity=1)
         else:

@@ -33,6 +33,6 @@ class TemperatureGap(Diagnostic):
         counts = self.labels.bincount()
         classes = counts.argsort(descending=True)[: int((counts > 0).sum()) // 2]
         frequent = (self.labels[:, None] == classes).any(dim=1)
-        temperatures = objective.temperatures
+        temperatures = objective.temperatures.double()
         gap = temperatures[frequent].mean() - temperatures[~frequent].mean()
         return {"temperature_gap": gap.item()}

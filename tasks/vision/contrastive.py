@@ -35,7 +35,9 @@ class TwoViews(Protocol):
     classifiers are fitted on the training split. Of the embeddings, as unit vectors e, are told:
 
     - uniformity: -log mean exp(-2 * |e_i - e_j|^2) over pairs of images; higher is more uniform;
-    - tolerance: mean of e_i . e_j over pairs of images of one class.
+    - tolerance: mean of e_i . e_j over pairs of images of one class;
+
+    each where the split has such a pair.
 
     Args:
         views: What makes a view of an image.
@@ -92,7 +94,7 @@ class TwoViews(Protocol):
 
         train, held_out = self._features(model, "train"), self._features(model, split)
         classifiers = {
-            "knn_accuracy": KNeighborsClassifier(NEIGHBOURS, metric="cosine"),
+            "knn_accuracy": KNeighborsClassifier(min(NEIGHBOURS, len(train[1])), metric="cosine"),
             "probe_accuracy": LogisticRegression(max_iter=200),
         }
         scores = {
@@ -128,7 +130,5 @@ def spread(vectors: Tensor, labels: Tensor) -> dict[str, float]:
 
     near, similarity, same = (column.sum() for column in by_rows(of_rows, vectors, vectors))
     pairs = len(vectors) * (len(vectors) - 1)
-    return {
-        "uniformity": -(near / pairs).log().item(),
-        "tolerance": (similarity / same).item(),
-    }
+    found = {"uniformity": -(near / pairs).log().item()} if pairs else {}
+    return found | ({"tolerance": (similarity / same).item()} if same else {})

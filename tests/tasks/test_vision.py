@@ -218,6 +218,8 @@ def test_spread_by_hand() -> None:
     assert found == {"uniformity": pytest.approx(expected), "tolerance": pytest.approx(0)}
     same = spread(torch.ones(5, 1), torch.tensor([0, 0, 1, 1, 2]))
     assert same == {"uniformity": pytest.approx(0), "tolerance": pytest.approx(1)}
+    assert spread(torch.eye(2), torch.tensor([0, 1])) == {"uniformity": pytest.approx(4)}  # no pair
+    assert spread(torch.ones(1, 2), torch.tensor([0])) == {}
 
 
 def test_the_calibration_error_is_of_fifteen_bins_of_confidence(built) -> None:
