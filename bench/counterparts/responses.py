@@ -10,7 +10,7 @@ from bench.counterparts.pairs import TOKENS, said
 from objectives import episodes, verifiable
 from objectives.records import BaselinedResponses, Episodes, Responses
 
-RESPONSES, GROUP, TURN, STATES = 512, 8, 16, 4
+RESPONSES, EPISODES, GROUP, TURN, STATES = 512, 64, 8, 16, 4
 
 
 def responses(size: int) -> Responses:
@@ -68,7 +68,10 @@ CASES = {
     ),
     "nft": beside_grpo(partial(verifiable.nft), unlike=FORMULA),
     "gigpo": beside_grpo(
-        partial(episodes.gigpo, kl_beta=0.0), record=in_turns, unlike="no groups of steps"
+        partial(episodes.gigpo, kl_beta=0.0),
+        record=in_turns,
+        size=EPISODES,
+        unlike="no groups of steps",
     ),
     "rloo": ours(
         "trl RLOOTrainer",
