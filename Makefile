@@ -52,4 +52,5 @@ format: $(STAMP) ## format and sort imports
 .PHONY: bench
 bench: $(STAMP) ## measure speed, as ratios, into bench/README.md
 	$(BIN)/pip install --quiet --editable '.[bench]'
+	$(BIN)/pip install --quiet --no-deps libauc  # which asks for torchvision and a dozen more
 	$(BIN)/python -m bench

@@ -12,7 +12,9 @@ the processor; memory is what a pass adds at its peak.
 Scores are of 1,024 examples and 1,000 classes, but of 128 for sinkd; thresholds nine, of 200,000
 examples; numbers 500,000, rewards 200,000; images 256 of 3 x 32 x 32; transitions 50,000 of six
 actions; pairs are 256 of two responses of 512 tokens, half of them said; responses 512 of up to
-512 tokens, in groups of 8. Losses of embeddings have their own section, and so has ldr.
+512 tokens, in groups of 8, but 64 of gigpo. Losses of embeddings have their own section, and so has
+ldr. Where ours is another formula it may do more: the distances of all pairs (ccdcov_fair_reg,
+sinkd), an order (pld), groups of steps (gigpo), more networks than two critics (a2pr).
 
 Of DPOTrainer's time and memory, most is what it notes down.
 """
