@@ -45,6 +45,14 @@ def test_by_hand() -> None:
     assert torch.equal(another(*pair(math.log(2), math.log(2)))[0], loss)
 
 
+def test_the_mean_is_followed_in_training_alone() -> None:
+    objective = DoublyRobustAT().double()
+    objective(*pair(0.5, 1.0))
+    before = {name: value.clone() for name, value in objective.state_dict().items()}
+    objective.eval()(*pair(3.0, 4.0))
+    assert all(torch.equal(objective.state_dict()[n], value) for n, value in before.items())
+
+
 def test_its_gradient_is_that_of_the_soft_worst_case() -> None:
     record = labelled()
     logits = record.logits.clone().requires_grad_()

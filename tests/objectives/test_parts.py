@@ -77,3 +77,38 @@ def test_a_token_has_a_gradient_within_the_range_alone(
     loss.sum().backward()
     assert logprobs.grad.item() == pytest.approx(-worth * ratio if learns else 0.0)
     assert metrics["clip_fraction"] == 1
+
+
+def of_two(name: str, rewards: list[float], ref: list[float], **setting: float) -> Tensor:
+    """The gradient of two responses of one token, of log-probabilities -1 and -2, in one group."""
+    logprobs = torch.tensor([[-1.0], [-2.0]], dtype=torch.float64, requires_grad=True)
+    objective = bound(name, setting)
+    tensors = {
+        "token_logprobs": logprobs,
+        "old_token_logprobs": logprobs.detach(),
+        "ref_token_logprobs": torch.tensor(ref, dtype=torch.float64)[:, None],
+        "mask": torch.ones(2, 1, dtype=torch.bool),
+        "rewards": torch.tensor(rewards, dtype=torch.float64),
+        "greedy_rewards": torch.zeros(2, dtype=torch.float64),
+        "group": torch.zeros(2, dtype=torch.long),
+    }
+    loss, _ = objective.of_tensors(**{n: tensors[n] for n in objective.fields})
+    (gradient,) = torch.autograd.grad(loss.sum(), logprobs)
+    return gradient.squeeze(1)
+
+
+def test_rloo_pays_less_for_what_is_far_from_the_reference() -> None:
+    # drifts -1 + 1.5 and -2 + 1: worth 1 - 0.25 and 0 + 0.5, which lead one another by 0.25
+    assert of_two("rloo", [1.0, 0.0], [-1.5, -1.0], kl_beta=0.5).tolist() == [-0.25, 0.25]
+
+
+def test_remax_pays_less_for_what_is_far_from_the_reference() -> None:
+    # the same, beside a greedy response that is worth nothing
+    assert of_two("remax", [1.0, 0.0], [-1.5, -1.0], kl_beta=0.5).tolist() == [-0.75, -0.5]
+
+
+@pytest.mark.parametrize(("reward", "slope"), [(1.0, -0.02), (0.0, 0.02)])
+def test_nft_is_never_quite_sure_of_a_group(reward: float, slope: float) -> None:
+    # all right: q = 0.98, (1 - q) / r; all wrong: q = 0.02, (1 - q) * q r / (1 - q r)
+    found = of_two("nft", [reward, reward], [-1.0, -1.0])
+    assert found.tolist() == pytest.approx([slope, slope])
