@@ -94,19 +94,20 @@ def gigpo(
 
 def discounted(step_rewards: Tokens, starts: Mask, gamma: Scalar) -> Tokens:
     """The return from each action on, on its first token: sum_{s >= t} gamma^(s - t) reward_s."""
-    count = starts.cumsum(dim=1)
-    later = count[:, None, :] - count[:, :, None]  # actions from the second index to the third
-    weights = gamma ** later.clamp(min=0).to(step_rewards.dtype)
-    from_here = (later >= 0) & starts[:, None, :]
-    return (weights * from_here * step_rewards[:, None, :]).sum(dim=2)
+    returns, ahead = [], torch.zeros_like(step_rewards[:, 0])
+    for reward, start in zip(step_rewards.unbind(1)[::-1], starts.unbind(1)[::-1], strict=True):
+        ahead = torch.where(start, reward + gamma * ahead, ahead)
+        returns.append(ahead)
+    return torch.stack(returns[::-1], dim=1)
 
 
 def numbered(group: Groups, anchors: Int[Tensor, "batch time"], starts: Mask) -> Tensor:
     """A number for each group's each state; one of its own for what is no action: [batch, time]."""
-    states = torch.stack([group[:, None].expand_as(anchors), anchors], dim=-1).flatten(0, 1)
-    numbers = states.unique(dim=0, return_inverse=True)[1].view_as(anchors)
-    others = len(states) + torch.arange(len(states), device=anchors.device)
-    return numbers.where(starts, others.view_as(anchors))
+    numbers = group.unique(return_inverse=True)[1]
+    places = anchors.unique(return_inverse=True)[1]  # within each group
+    states = numbers[:, None] * (places.max() + 1) + places
+    others = states.max() + 1 + torch.arange(states.numel(), device=anchors.device)
+    return states.where(starts, others.view_as(anchors))
 
 
 def first_tokens(starts: Mask) -> Tensor:

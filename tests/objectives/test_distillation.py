@@ -39,21 +39,21 @@ CASES = {
         distilled,
         ("student_logits",),
         settings=({}, {"alpha": 0.0}, {"tau": 1.0, "alpha": 0.5}),
-        on_task={"digits": ONE_TEACHER},
+        on_task={"breast_cancer": ONE_TEACHER},
     ),
     "pld": Case(
         distilled,
         ("student_logits",),
         settings=({}, {"tau": 3.0}),
         lacks={"golden": "no code of its authors to take it from; of its order see below"},
-        on_task={"digits": ONE_TEACHER},
+        on_task={"breast_cancer": ONE_TEACHER},
     ),
     "sinkd": Case(
         distilled,
         ("student_logits",),
         settings=({}, {"epsilon": 0.5, "tau": 1.0}),
         lacks={"golden": "its golden case is of the transport alone"},
-        on_task={"digits": ONE_TEACHER},
+        on_task={"breast_cancer": ONE_TEACHER},
     ),
 }
 
