@@ -12,7 +12,7 @@ from objectives.parts.advantages import beside_the_best, centred
 from objectives.parts.aggregates import per_budget, per_token
 from objectives.records import BaselinedResponses, Episodes, Responses
 
-RESPONSES, EPISODES, GROUP, TURN, STATES = 512, 64, 8, 16, 4
+RESPONSES, GROUP, TURN, STATES = 512, 8, 16, 4
 
 
 def responses(size: int) -> Responses:
@@ -72,7 +72,6 @@ CASES = {
     "gigpo": beside_grpo(
         partial(episodes.gigpo, kl_beta=0.0),
         record=in_turns,
-        size=EPISODES,
         unlike="no groups of steps",
     ),
     "rloo": ours(
