@@ -26,7 +26,8 @@ arms, seeds, a metric and the comparisons that must hold; `runner claim <id>` ru
 run yet and writes its page. A comparison is a paired permutation test over the seeds that two arms
 share, two-sided at 95 % confidence. A claim is **reproduced** where all its comparisons hold, **not
 reproduced** where one is refuted, and else **inconclusive**: a miniature that says nothing about a
-paper's own scale either way. Verdicts stay as measured. This page is made from the others.
+paper's own scale either way. Verdicts stay as measured. This page is made from the others, but for
+what stands below the table.
 
 {table}
 """
@@ -97,7 +98,7 @@ def page(claim: Claim, arms: Mapping[str, Arm], findings: list[Finding], found: 
 
 
 def index(folder: Path) -> str:
-    """The index of the pages in a folder."""
+    """The index of the pages in a folder, with what stands below the table of the one there."""
     rows = []
     for file in sorted(folder.glob("*.md")):
         lines = file.read_text().splitlines()
@@ -106,7 +107,10 @@ def index(folder: Path) -> str:
             rows.append(
                 [f"[{file.stem}]({file.name})", lines[2], facts["verdict"], facts["measured"]]
             )
-    return INDEX.format(table=_table(["id", "claim", "verdict", "measured"], rows))
+    table = _table(["id", "claim", "verdict", "measured"], rows)
+    old = folder / "README.md"
+    below = old.read_text().partition("|\n\n")[2] if old.exists() else ""
+    return INDEX.format(table=table) + f"\n{below}" * bool(below)
 
 
 def unfinished(arms: Mapping[str, Arm]) -> list[str]:

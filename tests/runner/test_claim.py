@@ -207,6 +207,13 @@ def test_a_page_has_the_numbers_and_an_index_its_verdict(tmp_path):
     ]
 
 
+def test_what_stands_below_the_table_of_the_index_is_kept(tmp_path):
+    (tmp_path / "README.md").write_text(index(tmp_path) + "\n## Left out\n\nNothing.\n")
+    again = index(tmp_path)
+    assert again.endswith("| --- | --- | --- | --- |\n\n## Left out\n\nNothing.\n")
+    assert again.count("# Claims") == 1
+
+
 SWEEP = {
     "low": "tau=0.1 noise=symmetric",
     "high": "tau=10 noise=symmetric",
