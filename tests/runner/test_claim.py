@@ -285,6 +285,7 @@ def test_a_claim_of_ones_own_end_to_end(command, root):
     assert "Somebody 2020" in command("list", "experiments").out
 
 
+@pytest.mark.full
 def test_with_other_settings_it_is_measured_but_has_no_page(command, root):
     written(root, SAID | {"arms": {"one": "lr=0.01", "other": "lr=0.02"}}, **TINY)
     said = command("claim", "mine", "batch_size=32", "seed=3,4,5,6,7,8,9", *QUICK)
@@ -294,6 +295,7 @@ def test_with_other_settings_it_is_measured_but_has_no_page(command, root):
     assert not (root / "docs").exists()
 
 
+@pytest.mark.full
 def test_the_metric_that_no_run_has_leaves_no_page(command, root):
     said = SAID | {"arms": {"one": "lr=0.01", "other": ""}, "metric": "test/acuracy"}
     written(root, said, **TINY)

@@ -67,6 +67,7 @@ def by_kind(root: Path) -> dict[str, RunDir]:
     return {run.run["overrides"][-1].partition("=")[2]: run for run in found}
 
 
+@pytest.mark.full
 def test_a_sweep_on_the_cores(command, root):
     said = command(*LOCAL, "objective=ldr", "tau=0.1,0.5", "hydra.launcher.threads_per_job=1")
     assert said.code == 0, said.err

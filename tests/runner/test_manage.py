@@ -127,6 +127,7 @@ def test_a_job_is_cancelled_and_not_tried_again(command, root, under_way):
     assert first.state is State.INTERRUPTED
 
 
+@pytest.mark.full
 def test_a_search_shows_its_best_runs(command, root):
     words = ("task=digits", "objective=ldr", "steps=2", "hydra/launcher=basic")
     command(*words, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "-m")

@@ -46,6 +46,7 @@ def test_the_teacher_is_a_run_of_its_own_and_serves_every_student(command, root)
         assert all(torch.equal(found[name], value) for name, value in weights(teacher).items())
 
 
+@pytest.mark.full
 def test_what_the_teacher_is_decides_who_the_student_is(command, root):
     for words in (WORDS, (*WORDS, "teacher.lr=0.01"), (*WORDS, "seed=1")):
         assert command(*words).code == 0

@@ -186,6 +186,7 @@ def test_a_search_that_was_extended_has_its_new_answer(client, uri, tmp_path):
         assert Path(file).read_text() == f"best: {signature}"
 
 
+@pytest.mark.full
 def test_a_store_that_is_down_changes_nothing_for_the_run(command, root):
     said = command("task=digits", "epochs=1", "tracking=http://127.0.0.1:9")
     assert said.code == 0

@@ -68,7 +68,10 @@ def nothing_stored(monkeypatch):
     monkeypatch.setattr(store, "repo", copy.deepcopy(store.repo))
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(
+    "sampler",
+    [pytest.param(name, marks=[pytest.mark.full] * (name != "tpe")) for name in SAMPLERS],
+)
 def test_every_sampler_searches(tmp_path, sampler):
     found = search(
         tmp_path,
@@ -238,6 +241,7 @@ def test_a_hopeless_trial_is_given_up_with_all_its_seeds(monkeypatch, capsys, tm
     assert set(ends) <= {State.PRUNED, State.DONE}
 
 
+@pytest.mark.full
 def test_edited_code_is_another_study(monkeypatch, capsys, tmp_path):
     run(monkeypatch, capsys, tmp_path, "objective=ldr hydra.sweeper.n_trials=1")
     run(monkeypatch, capsys, tmp_path, "objective=ldr hydra.sweeper.n_trials=1 lr=0.5")
