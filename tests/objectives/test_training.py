@@ -38,7 +38,8 @@ def fitting() -> list[Any]:
     return list(found.values())
 
 
-everywhere = pytest.mark.parametrize(("task", "objective"), fitting())
+# by their scope all tests of a pair run together, in the process that has composed its config
+everywhere = pytest.mark.parametrize(("task", "objective"), fitting(), scope="module")
 
 
 def overrides(task: str, objective: str) -> list[str]:

@@ -49,7 +49,8 @@ PROTOCOLS = {
     "LanguageModelling": ("charlm", "objective=cross_entropy", "batch_size=256"),
 }
 
-each = pytest.mark.parametrize("name", PROTOCOLS)
+# by their scope all tests of one run together, in the process that has composed its config
+each = pytest.mark.parametrize("name", PROTOCOLS, scope="module")
 
 
 def made(built: Built, name: str, *overrides: str) -> Learner:
