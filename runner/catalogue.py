@@ -62,11 +62,23 @@ class Option:
             own: dict[str, Any] = yaml.load(self.text, YAML) or {}
         except yaml.YAMLError as error:
             raise InputError(f"{self.file} is no valid YAML: {error}") from None
-        for entry in own.get("defaults", []):
-            if isinstance(entry, str) and entry != "_self_":
-                base = Option(self.group, entry, self.file.parent / f"{entry}.yaml")
-                own = _merged(base.config, own)
+        for base in self._bases(own):
+            own = _merged(base.config, own)
         return own
+
+    def remark(self, key: str) -> str:
+        """The comment beside a key of the top level, here or in a file that this one builds on."""
+        found = re.search(rf"^{key}:[^#\n]*#\s*(.*)$", self.text, re.MULTILINE)
+        remarks = (base.remark(key) for base in self._bases(yaml.load(self.text, YAML) or {}))
+        return found[1] if found else next(filter(None, remarks), "")
+
+    def _bases(self, own: Mapping[str, Any]) -> list["Option"]:
+        names = (entry for entry in own.get("defaults", []) if isinstance(entry, str))
+        return [
+            Option(self.group, name, self.file.parent / f"{name}.yaml")
+            for name in names
+            if name != "_self_"
+        ]
 
     @property
     def target(self) -> str:

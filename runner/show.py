@@ -85,9 +85,9 @@ def _print_objective(entry: Option) -> None:
         if argument.arg in config:
             table.add_row(
                 argument.arg,
-                escape(domain(argument.annotation)),
+                escape(_domain(entry, argument)),
                 escape(str(config[argument.arg])),
-                escape(str(space.get(argument.arg, ""))),
+                escape(str(space.get(argument.arg) or "")),
             )
     if table.row_count:
         console.print(table)
@@ -98,6 +98,12 @@ def _print_objective(entry: Option) -> None:
     console.print(f"reads    {', '.join(fields(entry))}")
     console.print(f"fits     {', '.join(tasks) or 'no task yet'}")
     console.print(f"paper    {escape(entry.paper)}")
+
+
+def _domain(entry: Option, argument: ast.arg) -> str:
+    """That of a hyperparameter; of one that names a function, the names that there are."""
+    names = isinstance(entry.config[argument.arg], str)
+    return (names and entry.remark(argument.arg)) or domain(argument.annotation)
 
 
 def domain(annotation: ast.expr | None) -> str:
@@ -114,4 +120,7 @@ def _bound(node: ast.expr) -> str:
     if isinstance(node, ast.Call) and ast.unparse(node.func) in BOUNDS:
         limit = ast.unparse(node.args[0]).strip("'")
         return f"{BOUNDS[ast.unparse(node.func)]} {limit}"
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "Interval":
+        ends = ((BOUNDS[str(end.arg).capitalize()], end.value) for end in node.keywords)
+        return " ".join(f"{sign} {ast.unparse(limit)}" for sign, limit in ends)
     return ast.unparse(node)

@@ -97,7 +97,8 @@ class Space:
             return [p for p in self.values if is_leaf(config, p.key) or p.key.startswith("+")]
         taken = {line.lstrip("+").split("=")[0] for line in self.fixed}
         prefix = f"{name}." if any(p.key == "objective" for p in self.options) else ""
-        own = {key: kind for key, kind in (config.get("space") or {}).items() if key not in taken}
+        kinds = (config.get("space") or {}).items()
+        own = {key: kind for key, kind in kinds if kind is not None and key not in taken}
         return [Param(f"{prefix}{key}", key, own_distribution(key, own[key])) for key in own]
 
 

@@ -260,9 +260,9 @@ def test_yaml_repeats_the_defaults_of_the_code(name: str) -> None:
 
 @each
 def test_search_space_is_inside_the_domain(name: str) -> None:
-    own = configured(name).keywords
-    for hyper, axis in options("objective")[name].config["space"].items():
-        for limit in next(iter(axis.values())):
+    own, space = configured(name).keywords, options("objective")[name].config["space"]
+    for hyper, axis in space.items():
+        for limit in next(iter(axis.values())) if axis else ():
             at_limit = (
                 configured(name, **{hyper: limit})
                 if hyper in own

@@ -310,6 +310,7 @@ def test_lists_and_shows(command):
     ):
         assert part in shown
     assert "real ≥ 0 ≤ eta" in command("show", "objective=inpo").out
+    assert "in the loss: k1 | k2 | k3" in command("show", "objective=dr_grpo").out
     assert "digits" in command("list", "tasks").out
     records = command("list", "records").out
     assert re.search(r"^Gaussian +predictions .* diabetes", records, re.MULTILINE)

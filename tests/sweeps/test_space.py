@@ -67,7 +67,15 @@ def test_the_command_line_leads():
 
 def test_an_objectives_own_space():
     config = OmegaConf.create(
-        {"a": 1, "space": {"a": {"log": [0.1, 2]}, "b": {"linear": [0, 1]}, "c": {"int": [1, 5]}}}
+        {
+            "a": 1,
+            "space": {
+                "a": {"log": [0.1, 2]},
+                "b": {"linear": [0, 1]},
+                "c": {"int": [1, 5]},
+                "d": None,  # of an objective that this one builds on
+            },
+        }
     )
     found = searched("b=3").of(config, "ldr")
     assert [(p.name, p.distribution) for p in found] == [
