@@ -45,7 +45,7 @@ def signature(config: Mapping[str, Any], data: Path, cache_file: Path | None = N
     meaning = {
         "config": canonical(config),
         "data": fingerprint(data_files(config), data, cache_file),
-        "code": source_digest(tuple(sorted(set(targets(config))))),
+        "code": source_digest(targets(config)),
     }
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -94,17 +94,21 @@ def built_on(part: Mapping[str, Any]) -> Iterator[str]:
     yield from (name for name in named if isinstance(name, str))
 
 
-def targets(value: Any) -> Iterator[str]:
+def targets(config: Any) -> tuple[str, ...]:
     """Every `_target_` in a config, and the functions that make models which it builds on."""
+    return tuple(sorted(set(_targets(config))))
+
+
+def _targets(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
         yield from (name for name in built_on(value) if not run_directory(name))
         if isinstance(value.get("_target_"), str):
             yield value["_target_"]
         for item in value.values():
-            yield from targets(item)
+            yield from _targets(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from targets(item)
+            yield from _targets(item)
 
 
 def fingerprint(files: Iterable[str], data: Path, cache_file: Path | None = None) -> dict[str, str]:

@@ -87,7 +87,7 @@ class Job:
         composed = compose()
         config = composed.config
         runs = Path(config["root"]) / "runs"
-        used = tuple(sorted(set(targets(config))))
+        used = targets(config)
         return cls(
             compose,
             choices,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from objectives.errors import InputError
+from runner.identity import targets
 from runner.launch.executor import CANCELLED, Ended, Executor, Work
 from runner.launch.forks import Forks
 from runner.launch.slots import Slot, slots
@@ -105,6 +106,7 @@ class Pool(Executor):
 
     def check(self, configs: list[dict[str, Any]]) -> list[tuple[str, bool]]:
         """As it says, in a process of its own; what it imports, the server has from then on."""
+        self.forks.preload({targets(config) for config in configs})
         message, monitors = self.forks.check(configs, self.free[0])
         if message:
             raise InputError(message)

@@ -41,6 +41,7 @@ PARENT_DEATH_SIGNAL = 1
 
 ALWAYS = (
     "torch",
+    "torch._dynamo",  # which every optimizer imports when it is made
     "torch.utils.serialization",
     "runner.build",
     "runner.display",

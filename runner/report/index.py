@@ -136,7 +136,7 @@ def summary(run: Mapping[str, Any], status: Mapping[str, Any], commit: str) -> R
         started=started,
         seconds=status.get("ended", float("nan")) - started,
         commit=commit,
-        targets=sorted(set(targets(meaning))),
+        targets=list(targets(meaning)),
         keys=[override.lstrip("+~").partition("=")[0] for override in run["overrides"]],
         values=dict(_flat(meaning)) | choices,
         space=meaning.get("space") or {},

@@ -35,7 +35,7 @@ def make_run(root: Path, task: str, objective: str, seed: int, **given: Any) -> 
     parts = [task, objective, str(seed), *map(str, given.items()), str(hidden), str(code), data]
     run = {
         "signature": "-".join("".join(c if c.isalnum() else "_" for c in part) for part in parts),
-        "code": code or source_digest(tuple(targets(meaning))),
+        "code": code or source_digest(targets(meaning)),
         "data": data,
         "name": "",
         "setting": "",
