@@ -78,7 +78,15 @@ CASES = {
         "log_every=7",
     ),
     "mean and variance": ("task=friedman", "objective=gaussian_nll", "size=200", "epochs=9"),
-    "frozen reference": ("task=pairs", "objective=dpo", "steps=40", "initial.steps=5"),
+    "frozen reference": (
+        "task=pairs",
+        "objective=dpo",
+        "model.width=16",
+        "model.depth=1",
+        "model.heads=2",
+        "steps=40",
+        "initial.steps=5",
+    ),
     "terms, schedule, patience": (
         "objective=weighted",
         "schedule=cosine",
