@@ -23,13 +23,17 @@ Built = Callable[..., Experiment]
 def fitting() -> list[Any]:
     """Task and objective, once for every protocol that an objective has without files."""
     found: dict[tuple[str, str], Any] = {}
+    wanted = {
+        name: set(catalogue.fields(entry))
+        for name, entry in catalogue.options("objective").items()
+        if name in CASES
+    }
     for task, entry in catalogue.options("task").items():
         if any(not file.startswith("pkg://") for file in entry.config.get("files", [])):
             continue
+        offered = catalogue.record_fields(entry.config["task"])
         for objective, case in CASES.items():
-            fields = set(catalogue.fields(catalogue.option("objective", objective)))
-            offered = catalogue.record_fields(entry.config["task"])
-            fit = [number for number, known in enumerate(offered) if fields <= known]
+            fit = [number for number, known in enumerate(offered) if wanted[objective] <= known]
             if fit or task in case.on_task:
                 best = min(fit, key=lambda number: len(offered[number]), default=0)
                 protocol = entry.config["task"]["protocols"][best]["_target_"]

@@ -186,7 +186,11 @@ BAD = {
         ("task=cartpole", "model=mlp"),
         "mlp needs input_shape, num_outputs",
     ),
-    "one of two models": (("-m", "model=mlp,transformer"), "transformer needs num_tokens, context"),
+    "one of two models": pytest.param(
+        ("-m", "model=mlp,transformer"),
+        "transformer needs num_tokens, context",
+        marks=pytest.mark.full,
+    ),
     "accumulation of coupled examples": (
         ("objective=info_nce", "accumulate=2"),
         "the other examples of the batch are the negatives",

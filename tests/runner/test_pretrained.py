@@ -62,6 +62,7 @@ def test_a_model_of_the_same_kind_is_where_it_starts(command, root):
     assert all(torch.equal(begun[name], value) for name, value in weights(before).items())
 
 
+@pytest.mark.full
 def test_a_term_brings_what_it_builds_on(command, root):
     around = ("objective=dynamic_loss_reweighting", "objective@term=dpo", "model.width=16")
     said = command("task=pairs", *around, "steps=2", "term.initial.steps=2")
@@ -72,6 +73,7 @@ def test_a_term_brings_what_it_builds_on(command, root):
     assert "first digits cross_entropy model=mlp" in said.out
 
 
+@pytest.mark.full
 def test_a_teacher_that_another_process_finishes_meanwhile_is_taken(command, root, monkeypatch):
     def built_late(config, **how):
         if "teacher" not in config:
@@ -116,6 +118,7 @@ def test_weights_alone_are_those_of_the_model_that_is_described(command, root):
     assert len(all_runs(root)) == 2
 
 
+@pytest.mark.full
 def test_a_teacher_that_was_exchanged_makes_another_student(command, root):
     command("task=digits", "epochs=1", "batch_size=256")
     (teacher,) = all_runs(root)

@@ -206,6 +206,7 @@ def test_an_objectives_own_space_is_searched_and_answered(monkeypatch, capsys, t
     assert "finished before" in capsys.readouterr().out
 
 
+@pytest.mark.full
 def test_seeds_are_replicates_and_spaces_conditional(monkeypatch, capsys, tmp_path):
     words = "objective=ldr,gce seed=0,1 hydra.sweeper.n_trials=4 hydra/sweeper/sampler=random"
     run(monkeypatch, capsys, tmp_path, words)

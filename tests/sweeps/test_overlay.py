@@ -26,13 +26,19 @@ def blocks(*arguments: str) -> list[Block]:
 @pytest.mark.parametrize(
     "arguments",
     [
-        "task=digits objective=ldr,cross_entropy,aldr tau=0.1,0.5 seed=0,1",
+        pytest.param(
+            "task=digits objective=ldr,cross_entropy,aldr tau=0.1,0.5 seed=0,1",
+            marks=pytest.mark.full,
+        ),
         "task=digits objective=ldr tau=1,2.0,3e-1 model.width=16,32 data=here,there root=a,b",
         "task=uci table=energy,concrete split=0,7 objective=gaussian_nll",
         "task=charlm task.data.file=a.txt,b.txt",
         "task=diabetes objective=quantile levels=[0.1,0.9],[0.5] clip=null,1.0",
         "task=digits noise=symmetric,asymmetric noise_rate=0.2,0.4 device=cpu",
-        "task=digits algorithm=sam rho=0.05,0.1 optimizer=adam,sgd lr=0.1,0.01",
+        pytest.param(
+            "task=digits algorithm=sam rho=0.05,0.1 optimizer=adam,sgd lr=0.1,0.01",
+            marks=pytest.mark.full,
+        ),
         "task=digits objective=weighted objective@terms.a=ldr,aldr terms.a.tau=0.2,1 weights.a=0.5",
         "task=gym env=CartPole-v1,Acrobot-v1 objective=ppo,reinforce",
         "task=digits tracking=off,auto precision=bfloat16 compile=true,false",
