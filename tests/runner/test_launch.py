@@ -16,6 +16,7 @@ from rich.console import Console
 from objectives.errors import InputError
 from runner.catalogue import CONF
 from runner.job import Job
+from runner.launch.pool import Limits, Pool
 from runner.launch.slots import VISIBLE, slots
 from runner.launch.view import Tail
 from runner.launch.work import work_on
@@ -65,6 +66,15 @@ def trouble(root: Path) -> None:
 def by_kind(root: Path) -> dict[str, RunDir]:
     found = [RunDir(file.parent) for file in root.glob("runs/*/run.json")]
     return {run.run["overrides"][-1].partition("=")[2]: run for run in found}
+
+
+@pytest.mark.full
+def test_what_jobs_instantiate_is_imported_once(composed):
+    with Pool(slots("cpu"), Limits()) as pool:
+        pool.check([composed("digits")])
+        imported_by_the_check = pool.forks.known["modules"]
+    assert not imported_by_the_check & {"tasks.vision.classification", "torchmetrics"}
+    assert "torch._dynamo" not in imported_by_the_check
 
 
 @pytest.mark.full
