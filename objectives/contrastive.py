@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from objectives.domains import Scalar, Share
+from objectives.domains import AtMost, Scalar, Share
 from objectives.objective import declare
 from objectives.pairs import by_rows, unit
 
@@ -108,7 +108,7 @@ class ISogCLR(nn.Module):
         eta: Step size of the temperatures.
         gamma: Share of the newest mean in the moving average.
         beta: Share of the newest gradient in a temperature's step.
-        tau_min: Least temperature.
+        tau_min: Least temperature, not above tau_max.
         tau_max: Largest temperature.
         relative: Whether similarities count relative to that of the positive in the moving average,
             as in the paper.
@@ -138,7 +138,7 @@ class ISogCLR(nn.Module):
         eta: Annotated[float, Ge(0)] = 0.01,
         gamma: Share = 0.8,
         beta: Share = 0.9,
-        tau_min: Annotated[float, Gt(0)] = 0.05,
+        tau_min: Annotated[float, Gt(0), AtMost("tau_max")] = 0.05,
         tau_max: Annotated[float, Gt(0)] = 0.7,
         relative: bool = True,
         num_examples: int,

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -228,9 +229,23 @@ def _unknown_key(key: str, config: DictConfig) -> str:
         if isinstance(node, DictConfig)
         else []
     )
+    inside = [] if parent else _holding(config, name)
     message = unknown(key, name, known)
+    if inside:
+        message = f"{key} does not exist. Did you mean {' or '.join(inside)}?"
     having = [n for n, entry in options("objective").items() if name in entry.config]
     if having and not parent:
         objective = str(config.objective["_target_"]).rpartition(".")[2]
         message = f"{objective} has no {key}; objectives that do: {', '.join(having)}.\n{message}"
     return message
+
+
+def _holding(config: DictConfig, name: str) -> list[str]:
+    """Settings of that name that parts of a config have."""
+    parts: Any = OmegaConf.to_container(config)
+    hidden = ("hydra", "task", "objective", "space")
+    return [
+        f"{place}.{name}"
+        for place, part in parts.items()
+        if place not in hidden and isinstance(part, dict) and name in part
+    ]

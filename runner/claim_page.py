@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from runner.catalogue import CONF
@@ -37,18 +36,18 @@ def print_claim(
     claim: Claim, arms: Mapping[str, Arm], findings: Iterable[Finding], found: Verdict
 ) -> None:
     """The arms, the comparisons and the verdict."""
-    console.print(f"\n{claim.name}: {claim.says}", markup=False)
+    console.print(f"\n{claim.name}: {claim.says}")
     measured = Table("arm", "seeds", claim.metric)
     for name, arm in arms.items():
-        measured.add_row(escape(name), str(arm.mean.size), str(arm.mean))
+        measured.add_row(name, str(arm.mean.size), str(arm.mean))
     console.print(measured)
     compared = Table("must hold", "difference", "p", "")
     for finding in findings:
-        compared.add_row(*map(escape, _compared(finding)))
+        compared.add_row(*_compared(finding))
     console.print(compared)
     for line in unfinished(arms):
-        console.print(line, markup=False)
-    console.print(f"verdict at 95 % confidence: [bold]{found}[/]")
+        console.print(line)
+    console.print(f"verdict at 95 % confidence: {found}", style="bold")
 
 
 def write_page(

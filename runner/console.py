@@ -8,6 +8,9 @@ PIPE_WIDTH = 200
 """Columns where the output is no terminal: tables are read by programs there, not by eyes."""
 
 console = Console(
-    highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH
+    markup=False,
+    highlight=False,
+    soft_wrap=True,
+    width=None if sys.stdout.isatty() else PIPE_WIDTH,
 )
-"""Standard output; text is neither highlighted nor broken into lines."""
+"""Standard output; text stands as it is: brackets too, not highlighted, not broken into lines."""

@@ -19,8 +19,10 @@ def examine(given: tuple[str, ...]) -> None:
     """Print a table of what there is."""
     where = places(given)
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
     for name, value in findings(Path(where["root"]), where["tracking"]):
-        table.add_row(f"[bold]{name}[/]", value)
+        table.add_row(name, value)
     console.print(table)
 
 

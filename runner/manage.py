@@ -102,19 +102,18 @@ def print_status(given: tuple[str, ...]) -> None:
 def print_sweep(sweep: SweepDir) -> None:
     """The jobs of a sweep: how many, which run, which failed and why."""
     found = members(sweep.members())
-    console.print(f"sweep {sweep.path.name}  {' '.join(sweep.manifest['overrides'])}", markup=False)
+    console.print(f"sweep {sweep.path.name}  {' '.join(sweep.manifest['overrides'])}")
     coordinator = sweep.coordinator()
     if coordinator:
         console.print("run by process {} on {}".format(*coordinator))
     running = [member.directory for member in found if member.state == State.RUNNING]
     console.print(jobs_table(counts(sweep, found), running[:SHOWN]))
     for line in best_so_far(sweep, found):
-        console.print(line, markup=False)
+        console.print(line)
     for member in [m for m in found if m.state in {State.FAILED, State.INTERRUPTED}][:SHOWN]:
         console.print(
             f"{member.state}: {member.name}  {member.directory.status.get('reason', '')}\n"
             f"  {member.directory.path / OUTPUTS[0]}",
-            markup=False,
         )
 
 
@@ -152,7 +151,7 @@ def print_logs(given: tuple[str, ...]) -> None:
         for file in files:
             if file.exists() and file.stat().st_size:
                 console.rule(str(file), align="left")
-                console.print(file.read_text(errors="replace"), markup=False, highlight=False)
+                console.print(file.read_text(errors="replace"))
 
 
 def cancel(given: tuple[str, ...]) -> None:

@@ -2,7 +2,6 @@
 
 import ast
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -68,26 +67,26 @@ def print_option(what: str) -> None:
         known = ", ".join(sorted(GROUPS.values()))
         raise InputError(f"{what} is not GROUP=OPTION; groups are {known}.")
     entry = option(group, name)
-    console.print(f"[bold]{entry.name}[/]  {escape(entry.about)}")
+    console.print(Text.assemble((entry.name, "bold"), f"  {entry.about}"))
     if group == "objective":
         _print_objective(entry)
     else:
-        console.print(escape(entry.text))
-    console.print(f"[dim]{entry.file}[/]")
+        console.print(entry.text)
+    console.print(str(entry.file), style="dim")
 
 
 def _print_objective(entry: Option) -> None:
     docstring, arguments = declaration(entry)
-    console.print(f"\n{escape(docstring)}\n")
+    console.print(f"\n{docstring}\n")
     config, space = entry.config, entry.config.get("space") or {}
     table = Table("hyperparameter", "domain", "default", "search space", box=None, pad_edge=False)
     for argument in arguments:
         if argument.arg in config:
             table.add_row(
                 argument.arg,
-                escape(_domain(entry, argument)),
-                escape(str(config[argument.arg])),
-                escape(str(space.get(argument.arg) or "")),
+                _domain(entry, argument),
+                str(config[argument.arg]),
+                str(space.get(argument.arg) or ""),
             )
     if table.row_count:
         console.print(table)
@@ -97,7 +96,7 @@ def _print_objective(entry: Option) -> None:
     ]
     console.print(f"reads    {', '.join(fields(entry))}")
     console.print(f"fits     {', '.join(tasks) or 'no task yet'}")
-    console.print(f"paper    {escape(entry.paper)}")
+    console.print(f"paper    {entry.paper}")
 
 
 def _domain(entry: Option, argument: ast.arg) -> str:

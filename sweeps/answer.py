@@ -44,7 +44,7 @@ def leave(study: Study, folder: SweepDir, command: Callable[[FrozenTrial], str])
     where = folder.path / ANSWERS
     where.mkdir(exist_ok=True)
     console.print(table(study, best))
-    console.print(command(best[0]), markup=False)
+    console.print(command(best[0]))
     entries = [entry(study, trial, command(trial)) for trial in best]
     shown = entries[0] if len(study.goal.metrics) == 1 else entries
     write_whole(where / "best.yaml", yaml.safe_dump(shown, sort_keys=False, allow_unicode=True))

@@ -104,7 +104,7 @@ def judge(claim: Claim, results: dict[str, list[Result]], as_written: bool) -> N
     found = verdict.verdict(finding.word for finding in findings)
     print_claim(claim, arms, findings, found)
     if as_written:
-        console.print(f"page {write_page(claim, arms, findings, found)}", markup=False)
+        console.print(f"page {write_page(claim, arms, findings, found)}")
     else:
         console.print("no page: these overrides make it another experiment")
 

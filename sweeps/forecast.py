@@ -35,7 +35,7 @@ def print_forecast(jobs: Sequence[Job], capacity: int | None) -> None:
             "" if state is State.DONE else f"  about {duration(max(seconds, 1))}" if seconds else ""
         )
         words = {State.PLANNED: "to be run", State.DONE: "finished before"}
-        console.print(f"{words.get(state, state)}{shown}  {job.name}", markup=False)
+        console.print(f"{words.get(state, state)}{shown}  {job.name}")
     console.print(summary(left, capacity))
 
 

@@ -277,7 +277,7 @@ def command(candidates: Candidates, trial: FrozenTrial) -> str:
 def dry_run(candidates: Candidates, request: Request) -> dict[str, Any]:
     """Say what would be searched."""
     for name, found in candidates.distributions().items():
-        console.print(f"{name}: {found}", markup=False)
+        console.print(f"{name}: {found}")
     seeds = f" of {len(candidates.seeds)} seeds" if candidates.seeds else ""
     console.print(f"{request.n_trials} trials{seeds}")
     return {}

@@ -184,7 +184,7 @@ class Search:
 
 def say(trial: FrozenTrial, finished: int, total: int) -> None:
     """A line on how a trial ended."""
-    console.print(f"[{finished}/{total}] {described(trial)}", markup=False)
+    console.print(f"[{finished}/{total}] {described(trial)}")
 
 
 def described(trial: FrozenTrial) -> str:

@@ -85,7 +85,7 @@ def carry_out(
         before = prerequisites(waiting)
         begun = partial(planned, folder, jobs, before, arguments)
         with following(jobs[0].config):
-            waited = run(launcher, [*before, *waiting], folder, begun)
+            waited = run(launcher, before, waiting, folder, begun)
     statuses = [job.directory.status for job in jobs]
     if not waited:
         say_detached(folder)
@@ -130,11 +130,14 @@ def groups(loader: ConfigLoader) -> Callable[[str], bool]:
     return is_group
 
 
-def run(launcher: Launcher, jobs: list[Job], folder: SweepDir, begun: Begun) -> bool:
+def run(
+    launcher: Launcher, before: list[Job], jobs: list[Job], folder: SweepDir, begun: Begun
+) -> bool:
     """Check, plan and run jobs; a launcher that is not ours composes them again.
 
     Args:
         launcher: What runs them.
+        before: The runs that they build on.
         jobs: The jobs.
         folder: The sweep's.
         begun: The context in which they run: they are planned, and are this process's to run.
@@ -145,16 +148,18 @@ def run(launcher: Launcher, jobs: list[Job], folder: SweepDir, begun: Begun) -> 
     Raises:
         InputError: A job cannot run.
     """
+    configs = [job.config for job in covering([*jobs, *before])]  # a job's own faults first
+    jobs = [*before, *jobs]
     if not isinstance(launcher, ExecutorLauncher):
         from runner.build import check_all
 
-        check_all([job.config for job in covering(jobs)])
+        check_all(configs)
         with begun():
             launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=0)
         return True
     with launcher.executor(jobs[0].config["device"], folder.path) as executor:
         with console.status("checking"):
-            executor.check([job.config for job in covering(jobs)])
+            executor.check(configs)
         with begun():
             if not launcher.wait:
                 executor.submit(jobs)

@@ -45,7 +45,7 @@ class View:
     def __call__(self, launch: "Launch") -> None:
         """Tell what is new."""
         for ended in launch.retried[self.warned :]:
-            console.print(f"{failure(ended)}\n  it is tried again", markup=False)
+            console.print(f"{failure(ended)}\n  it is tried again")
         self.warned = len(launch.retried)
         total = len(launch.ended) + len(launch.under_way)
         for number, ended in enumerate(launch.ended[self.told :], self.told + 1):
@@ -55,7 +55,7 @@ class View:
                 tell_failure(ended)
                 continue
             line = failure(ended) if ended.reason else outcome(ended.job.name, ended.job.directory)
-            console.print(f"[{number}/{total}] {line}", markup=False)
+            console.print(f"[{number}/{total}] {line}")
         self.told = len(launch.ended)
         if self.live and time.monotonic() - self.drawn >= REDRAW:
             self.drawn = time.monotonic()
@@ -65,7 +65,7 @@ class View:
 def tell_failure(ended: Ended) -> None:
     """Tell of a job that did not end well; what became of the others, their feed tells."""
     if ended.reason and ended.job.directory.recorded is not State.PRUNED:
-        console.print(failure(ended), markup=False)
+        console.print(failure(ended))
 
 
 def failure(ended: Ended) -> str:

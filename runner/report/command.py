@@ -82,7 +82,7 @@ def print_sheet(sheet: Sheet) -> None:
         table.add_row(*map(Text, row), style="bold" if number in sheet.strong else "")
     console.print(table)
     for note in sheet.notes:
-        console.print(note, markup=False)
+        console.print(note)
     console.print()
 
 
@@ -102,4 +102,4 @@ def write(made: Report, root: Path, folder: Path, metrics: Sequence[str]) -> Non
             f"the report cannot be written to {folder}: {error.strerror}; "
             "--csv, --latex, --markdown and --json write no file."
         ) from None
-    console.print(f"plots and page in {folder / 'report.html'}", markup=False)
+    console.print(f"plots and page in {folder / 'report.html'}")

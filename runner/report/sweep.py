@@ -53,7 +53,7 @@ def print_sweep(results: Iterable[Result]) -> None:
         cells = (str(interval([m[n] for m in finished if n in m])) for n in names)
         table.add_row(setting, f"{len(finished)}", *cells)
     console.print(table)
-    console.print(origin_line(planned), markup=False)
+    console.print(origin_line(planned))
 
 
 def origin_line(planned: Iterable[dict[str, Any]]) -> str:

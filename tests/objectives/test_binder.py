@@ -10,7 +10,7 @@ from torch import Tensor
 
 from objectives.classification import cross_entropy
 from objectives.composite import Weighted
-from objectives.contrastive import info_nce
+from objectives.contrastive import ISogCLR, info_nce
 from objectives.errors import InputError
 from objectives.noise_robust import ALDR, ldr
 from objectives.objective import (
@@ -103,6 +103,10 @@ from objectives.regression import quantile
         (
             partial(inpo, tau=0.2),
             "tau=0.2 is outside the domain of inpo: it should not be above eta=0.1.",
+        ),
+        (
+            partial(ISogCLR, tau_min=0.8),
+            "tau_min=0.8 is outside the domain of ISogCLR: it should not be above tau_max=0.7.",
         ),
         (partial(ldr, temperature=1), "ldr has no hyperparameter 'temperature' (it has: tau, "),
         (partial(cross_entropy, tau=1), "cross_entropy has no hyperparameter 'tau' (it has: none)"),

@@ -152,6 +152,15 @@ BAD = {
         "cross_entropy has no tau; objectives that do: aldr",
     ),
     "one in a sweep": (("-m", "objective=ldr", "taau=1,2"), "Did you mean tau?"),
+    "a setting of a part": (
+        ("sampler=clients", "clients=3"),
+        "clients does not exist. Did you mean sampler.clients?",
+    ),
+    "a policy in a sweep": pytest.param(
+        ("objective=grpo,ldr", "-m"),
+        "objective grpo needs token_logprobs",
+        marks=pytest.mark.full,
+    ),
     "a nested setting": (("objective=ldr", "objective.margn=1"), "Did you mean objective.margin?"),
     "tau below its domain": (
         ("objective=ldr", "tau=-1"),
