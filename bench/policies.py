@@ -32,7 +32,7 @@ from runner.catalogue import CONF
 from tasks.nlp import pairs
 from tasks.nlp.logprobs import token_logprobs
 
-STEPS, WARMUPS, ROUNDS = 16, 2, 30
+STEPS, WARMUPS, ROUNDS = 48, 2, 30
 PROMPTS, GROUP, DIGITS, LR, KL_BETA = 32, 8, 32, 1e-3, 0.04
 SHARE_LIMIT, CLOSE = 0.05, 1e-5
 CONFIG = (
