@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from objectives.errors import InputError
 from runner.console import console
@@ -17,6 +15,7 @@ from runner.report.index import Run
 from runner.report.select import select
 from runner.report.settings import settings
 from runner.report.tables import Report, Sheet
+from runner.report.terminal import print_table
 
 
 def report(given: Sequence[str], form: str = "", metrics: Sequence[str] = ()) -> None:
@@ -75,12 +74,7 @@ def is_current(run: Run) -> bool:
 
 def print_sheet(sheet: Sheet) -> None:
     """A table on the terminal, with its notes."""
-    table = Table(title=Text(sheet.title), title_justify="left")
-    for name in sheet.columns:
-        table.add_column(Text(name))
-    for number, row in enumerate(sheet.rows):
-        table.add_row(*map(Text, row), style="bold" if number in sheet.strong else "")
-    console.print(table)
+    print_table(sheet.title, sheet.columns, sheet.rows, sheet.telling, sheet.strong)
     for note in sheet.notes:
         console.print(note)
     console.print()

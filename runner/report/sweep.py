@@ -7,10 +7,13 @@ from typing import Any
 from rich.table import Table
 
 from runner.console import console
+from runner.report.terminal import print_table
 from runner.statistics import interval
 
 SHORT = 8
 """Digits of a digest that are shown."""
+
+TITLE = "test metrics, mean ± 95 % confidence interval over seeds"
 
 Result = tuple[dict[str, Any], dict[str, Any]]
 """What was planned (run.json) and how it stands (status.json)."""
@@ -41,18 +44,12 @@ def print_sweep(results: Iterable[Result]) -> None:
             if name.startswith("test/")
         )
     )
-    table = Table(
-        "setting",
-        "seeds",
-        *names,
-        title_justify="left",
-        title="test metrics, mean ± 95 % confidence interval over seeds",
-    )
+    rows = []
     for setting, runs in settings.items():
         finished = [metrics for metrics in runs if metrics]
         cells = (str(interval([m[n] for m in finished if n in m])) for n in names)
-        table.add_row(setting, f"{len(finished)}", *cells)
-    console.print(table)
+        rows.append([setting, f"{len(finished)}", *cells])
+    print_table(TITLE, ["setting", "seeds", *names], rows, telling=2)
     console.print(origin_line(planned))
 
 

@@ -19,6 +19,7 @@ class Sheet:
     """A table of text.
 
     Attributes:
+        telling: How many columns, the first ones, tell the rows apart.
         strong: Numbers of the rows to stand out.
         notes: What has to be known to read it.
     """
@@ -26,6 +27,7 @@ class Sheet:
     title: str
     columns: list[str]
     rows: list[list[str]]
+    telling: int
     strong: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
@@ -97,7 +99,7 @@ def setting_sheet(
     columns = ["objective", *(["model"] if several else []), *keys, "", "seeds", *metrics]
     strong = {number for number, setting in enumerate(found) if setting in best}
     title = f"{task}: mean ± 95 % confidence interval over seeds"
-    return Sheet(title, columns, rows, strong, notes)
+    return Sheet(title, columns, rows, len(columns) - len(metrics), strong, notes)
 
 
 def metric_names(found: Iterable[Setting]) -> list[str]:
@@ -168,7 +170,7 @@ def pair_sheet(found: Sequence[Pair]) -> Sheet:
     ]
     columns = ["task", "metric", "objectives", "seeds", "difference", "p", "verdict"]
     strong = {number for number, pair in enumerate(found) if pair.word in {"better", "worse"}}
-    return Sheet("objectives compared over the seeds they share", columns, rows, strong, notes)
+    return Sheet("objectives compared over the seeds they share", columns, rows, 3, strong, notes)
 
 
 def signed(text: str, value: float) -> str:
@@ -197,4 +199,4 @@ def rank_sheet(found: Ranks) -> Sheet:
         f"over {len(held)} tasks, 1 is best, ± 95 % confidence interval over tasks",
         origin({contest.best[name]: None for contest in held for name in names}),
     ]
-    return Sheet("mean ranks", columns, rows, {0}, notes)
+    return Sheet("mean ranks", columns, rows, 1, {0}, notes)
