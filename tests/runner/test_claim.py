@@ -334,10 +334,11 @@ BAD = {
         {"arms": {"one": "taau=1", "other": ""}},
         "taau does not exist",
     ),
-    "a value in an arm": (
+    "a value in an arm": pytest.param(
         ("mine",),
         {"arms": {"one": "objective=ldr tau=-1", "other": ""}},
         "tau=-1 is outside the domain of ldr",
+        marks=pytest.mark.full,
     ),
     "a claim": (("mine",), {"seeds": 3}, "seeds=3: at least 6"),
     "an experiment twice": (("mine", "experiment=temperature"), {}, "experiment"),

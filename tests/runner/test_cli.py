@@ -156,21 +156,44 @@ BAD = {
         ("sampler=clients", "clients=3"),
         "clients does not exist. Did you mean sampler.clients?",
     ),
-    "a policy in a sweep": pytest.param(
-        ("objective=grpo,ldr", "-m"),
-        "objective grpo needs token_logprobs",
-        marks=pytest.mark.full,
-    ),
     "a nested setting": (("objective=ldr", "objective.margn=1"), "Did you mean objective.margin?"),
     "tau below its domain": (
         ("objective=ldr", "tau=-1"),
         "tau=-1 is outside the domain of ldr: input should be greater",
     ),
+    "tau as a word": (("objective=ldr", "tau=abc"), "should be a valid number"),
+    "learning rate": (("lr=-1",), "Invalid learning rate: -1"),
+    "epochs": (("epochs=0",), "epochs=0: input should be greater than 0"),
+    "an objective that does not fit": (
+        ("task=diabetes", "objective=ldr"),
+        "Objectives that fit it: aggregate_bag_instance, gaussian_nll, huber, mse, quantile.",
+    ),
+    "accumulation of coupled examples": (
+        ("objective=info_nce", "accumulate=2"),
+        "the other examples of the batch are the negatives",
+    ),
+    "a missing data folder": (("task=mnist",), "MNIST is not here: there is no "),
+    "a device": (("device=tpu",), "device=tpu does not exist here (there are: auto, cpu"),
+    "a root": (("root=/proc/nowhere",), "runs cannot be kept in /proc/nowhere/runs"),
+    "syntax": (("tau=[0.1",), "tau=[0.1 is no override"),
+    "a target": (
+        ("model._target_=nowhere.model",),
+        "model cannot be made: No module named 'nowhere'",
+    ),
+    "a list": (("list", "foo"), "'foo' is not one of"),
+    "something to show": (("show", "objective=lddr"), "Did you mean objective=ldr?"),
+    "a group to show": (("show", "foo"), "foo is not GROUP=OPTION"),
+    "a run to resume": (("resume", "nothing"), "nothing is no run"),
+    "a place": (("sync", "rot=."), "rot=. is not one of root=..., tracking=..."),
+    "a flag": (("--frobnicate",), "unrecognized arguments: --frobnicate"),
+}
+
+BAD_VALUES = {
+    "a policy in a sweep": (("objective=grpo,ldr", "-m"), "objective grpo needs token_logprobs"),
     "tau in a sweep": (
         ("objective=ldr", "-m", "tau=0.1,-1"),
         "tau=-1 is outside the domain of ldr",
     ),
-    "tau as a word": (("objective=ldr", "tau=abc"), "should be a valid number"),
     "tau in a term": (
         ("objective=weighted", "terms.b.tau=0"),
         "tau=0 is outside the domain of ldr",
@@ -182,29 +205,14 @@ BAD = {
     ),
     "rho": (("algorithm=sam", "rho=0"), "rho=0 is outside the domain of SAM"),
     "warm-up": (("schedule=cosine", "warmup=2"), "warmup=2 is outside the domain of cosine"),
-    "learning rate": (("lr=-1",), "Invalid learning rate: -1"),
-    "epochs": (("epochs=0",), "epochs=0: input should be greater than 0"),
     "batch size": (("batch_size=1.5",), "batch_size=1.5: input should be a valid integer"),
     "precision": (("precision=float16",), "'float32' or 'bfloat16'"),
     "seed": (("seed=-1",), "seed=-1"),
-    "an objective that does not fit": (
-        ("task=diabetes", "objective=ldr"),
-        "Objectives that fit it: aggregate_bag_instance, gaussian_nll, huber, mse, quantile.",
-    ),
     "a model that does not fit": (
         ("task=cartpole", "model=mlp"),
         "mlp needs input_shape, num_outputs",
     ),
-    "one of two models": pytest.param(
-        ("-m", "model=mlp,transformer"),
-        "transformer needs num_tokens, context",
-        marks=pytest.mark.full,
-    ),
-    "accumulation of coupled examples": (
-        ("objective=info_nce", "accumulate=2"),
-        "the other examples of the batch are the negatives",
-    ),
-    "a missing data folder": (("task=mnist",), "MNIST is not here: there is no "),
+    "one of two models": (("-m", "model=mlp,transformer"), "transformer needs num_tokens, context"),
     "no folder of tables": (("task=uci",), "or start with task=diabetes or task=friedman"),
     "a size": (("task=friedman", "size=3"), "size=3 is outside the domain of friedman"),
     "a width": (("model.width=0",), "width=0 is outside the domain of mlp"),
@@ -228,14 +236,7 @@ BAD = {
     ),
     "an augmentation": (("augmentation=simclr",), "simclr is for colour images, not 1 channel"),
     "noise of no labels": (("task=diabetes", "noise=symmetric"), "diabetes has no noise"),
-    "a device": (("device=tpu",), "device=tpu does not exist here (there are: auto, cpu"),
     "a device of two": (("device=cuda:99",), "device=cuda:99 does not exist here"),
-    "a root": (("root=/proc/nowhere",), "runs cannot be kept in /proc/nowhere/runs"),
-    "syntax": (("tau=[0.1",), "tau=[0.1 is no override"),
-    "a target": (
-        ("model._target_=nowhere.model",),
-        "model cannot be made: No module named 'nowhere'",
-    ),
     "an environment": (("task=cartpole", "task.data.id=Nowhere-v1"), "'Nowhere-v1' cannot be made"),
     "any environment": (("task=gym", "env=Pendulun-v1"), "'Pendulun-v1' cannot be made"),
     "an environment's observations": (
@@ -252,17 +253,22 @@ BAD = {
         ("task=verify", "kl=k9"),
         "objective cannot be made: objectives.parts.divergences has no k9 (it has: k1, k2, k3)",
     ),
-    "a list": (("list", "foo"), "'foo' is not one of"),
-    "something to show": (("show", "objective=lddr"), "Did you mean objective=ldr?"),
-    "a group to show": (("show", "foo"), "foo is not GROUP=OPTION"),
-    "a run to resume": (("resume", "nothing"), "nothing is no run"),
-    "a place": (("sync", "rot=."), "rot=. is not one of root=..., tracking=..."),
-    "a flag": (("--frobnicate",), "unrecognized arguments: --frobnicate"),
 }
+"""Each is found where a run, or all of a sweep, is built to see whether it can be done."""
 
 
 @pytest.mark.parametrize(("words", "message"), BAD.values(), ids=BAD.keys())
 def test_bad_input_gets_one_message_before_any_work(command, root, words, message):
+    is_refused(command, root, words, message)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("words", "message"), BAD_VALUES.values(), ids=BAD_VALUES.keys())
+def test_bad_values_of_parts_get_one_message_before_any_work(command, root, words, message):
+    is_refused(command, root, words, message)
+
+
+def is_refused(command, root, words, message):
     said = command(*words)
     assert said.code != 0
     assert message in said.err

@@ -51,9 +51,10 @@ def test_an_attack_without_radius_is_plain_accuracy(built):
 
 BAD = {
     "no pixels": (("task=pairs", "steps=2"), "diagnostic adversarial changes pixels, but"),
-    "no labels": (
+    "no labels": pytest.param(
         ("task=digits", "objective=info_nce", "steps=2"),
         "diagnostic adversarial changes pixels, but",
+        marks=pytest.mark.full,
     ),
     "a radius": (
         (*WORDS, "diagnostics.adversarial.epsilon=-1"),

@@ -48,6 +48,7 @@ def under_way(root: Path) -> Iterator[subprocess.Popen]:
             sweep.kill()
 
 
+@pytest.mark.full
 def test_status_of_all_sweeps(command, ended):
     said = command("status", f"root={ended}")
     assert said.code == 0
@@ -57,6 +58,7 @@ def test_status_of_all_sweeps(command, ended):
     assert "lr=0.1,1e30" in said.out
 
 
+@pytest.mark.full
 def test_status_of_one_sweep_says_what_failed_and_where_to_look(command, ended):
     (sweep,) = all_sweeps(ended)
     said = command("status", sweep.path.name[:5], f"root={ended}")
@@ -65,6 +67,7 @@ def test_status_of_one_sweep_says_what_failed_and_where_to_look(command, ended):
     assert "log.txt" in said.out.replace("\n", "")
 
 
+@pytest.mark.full
 def test_logs(command, ended):
     failed = next(run for run in all_runs(ended) if run.state is State.FAILED)
     said = command("logs", failed.path.name[:6], f"root={ended}")
@@ -72,6 +75,7 @@ def test_logs(command, ended):
     assert "the loss is" in said.out
 
 
+@pytest.mark.full
 def test_collect_prints_the_table(command, ended):
     said = command("collect", f"root={ended}")
     assert "1 done, 1 failed" in said.out
@@ -95,6 +99,7 @@ def test_what_is_not_there(command, root, words, message):
     assert message in said.err
 
 
+@pytest.mark.full
 def test_nothing_to_cancel(command, ended):
     (sweep,) = all_sweeps(ended)
     said = command("cancel", sweep.path.name, f"root={ended}")
