@@ -214,8 +214,11 @@ def _failed_override(error: Exception, overrides: list[str]) -> str:
     for key in {override.get_key_element().lstrip("+~") for override in parsed}:
         if f"override '{key}'" in str(error):
             rest = [axis.points[0][0] for axis in axes(overrides) if key not in axis.keys]
-            with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-                composed = hydra.compose("config", rest, return_hydra_config=True)
+            try:
+                with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+                    composed = hydra.compose("config", rest, return_hydra_config=True)
+            except ConfigCompositionException as another:
+                return _failed_override(another, rest)
             return _unknown_key(key, composed)
     return str(error)
 
@@ -229,6 +232,8 @@ def _unknown_key(key: str, config: DictConfig) -> str:
         if isinstance(node, DictConfig)
         else []
     )
+    if parent and name in known:
+        return f"{key} cannot be set: {parent} is {_as_written(config, parent)}; set it there."
     inside = [] if parent else _holding(config, name)
     message = unknown(key, name, known)
     if inside:
@@ -238,6 +243,14 @@ def _unknown_key(key: str, config: DictConfig) -> str:
         objective = str(config.objective["_target_"]).rpartition(".")[2]
         message = f"{objective} has no {key}; objectives that do: {', '.join(having)}.\n{message}"
     return message
+
+
+def _as_written(config: DictConfig, key: str) -> Any:
+    """A setting before what it refers to is put in."""
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    written: Any = OmegaConf.to_container(node)
+    return written[name]
 
 
 def _holding(config: DictConfig, name: str) -> list[str]:

@@ -151,6 +151,11 @@ BAD = {
         ("objective=cross_entropy", "tau=0.5"),
         "cross_entropy has no tau; objectives that do: aldr",
     ),
+    "two at once": (("objective=ldr", "taau=1", "batchsize=8"), "Did you mean"),
+    "one that another decides": (
+        ("task=verify", "initial.model.width=8"),
+        "initial.model.width cannot be set: initial.model is ${model}; set it there.",
+    ),
     "one in a sweep": (("-m", "objective=ldr", "taau=1,2"), "Did you mean tau?"),
     "a setting of a part": (
         ("sampler=clients", "clients=3"),
