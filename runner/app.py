@@ -235,9 +235,8 @@ def _unknown_key(key: str, config: DictConfig) -> str:
     if parent and name in known:
         return f"{key} cannot be set: {parent} is {_as_written(config, parent)}; set it there."
     inside = [] if parent else _holding(config, name)
-    message = unknown(key, name, known)
-    if inside:
-        message = f"{key} does not exist. Did you mean {' or '.join(inside)}?"
+    near = f"{key} does not exist. Did you mean {' or '.join(inside)}?"
+    message = near if inside else unknown(key, name, known)
     having = [n for n, entry in options("objective").items() if name in entry.config]
     if having and not parent:
         objective = str(config.objective["_target_"]).rpartition(".")[2]

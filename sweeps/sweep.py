@@ -149,22 +149,22 @@ def run(
         InputError: A job cannot run.
     """
     configs = [job.config for job in covering([*jobs, *before])]  # a job's own faults first
-    jobs = [*before, *jobs]
+    every = [*before, *jobs]
     if not isinstance(launcher, ExecutorLauncher):
         from runner.build import check_all
 
         check_all(configs)
         with begun():
-            launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=0)
+            launcher.launch([list(job.overrides) for job in every], initial_job_idx=0)
         return True
     with launcher.executor(jobs[0].config["device"], folder.path) as executor:
         with console.status("checking"):
             executor.check(configs)
         with begun():
             if not launcher.wait:
-                executor.submit(jobs)
+                executor.submit(every)
                 return False
-            run_all(executor, jobs, launcher.retries, launcher.stop_on_failure)
+            run_all(executor, every, launcher.retries, launcher.stop_on_failure)
             return True
 
 

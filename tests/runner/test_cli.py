@@ -259,7 +259,7 @@ BAD_VALUES = {
         "objective cannot be made: objectives.parts.divergences has no k9 (it has: k1, k2, k3)",
     ),
 }
-"""Each is found where a run, or all of a sweep, is built to see whether it can be done."""
+"""What takes longer to be refused: parts are built first, or there is a sweep."""
 
 
 @pytest.mark.parametrize(("words", "message"), BAD.values(), ids=BAD.keys())
